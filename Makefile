@@ -1,0 +1,59 @@
+# make run: train the digits example plain and sifted, in an environment of its own.
+# make test: every test. Both need only Python >= 3.10 with pip, and make.
+
+PYTHON ?= python3
+# Installed first and alone, so that nothing else brings another build of it along.
+# Another build: make TORCH="torch==2.13.0 --index-url URL-OF-THAT-BUILD" run
+TORCH ?= torch==2.13.0
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+SITE := $(VENV)/installed
+RESULTS := benchmarks/results
+
+.PHONY: run data test lint bench bench-fashion wheel clean
+
+run: $(SITE)-run
+	$(BIN)/python examples/side_by_side.py
+
+# Fashion-MNIST's files, into a cache outside the repository; prints the folder.
+data:
+	@$(PYTHON) examples/fashion_mnist/fetch.py
+
+test: $(SITE)-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(SITE)-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(SITE)-run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-fashion: $(SITE)-run
+	$(BIN)/python -m benchmarks fashion $(ARGS)
+
+wheel: $(SITE)-test
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+clean:
+	rm -rf $(VENV) build dist sift-output .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Python without ensurepip (Debian's, when python3-venv is missing) borrows its own pip.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	  $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	  $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+
+$(SITE)-run: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable ".[train,examples]"
+	@touch $@
+
+# Without a C compiler the public toolkit stays away, and the tests that compare with it say so.
+$(SITE)-test: $(SITE)-run
+	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,lint]"
+	-$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,lint,parity]"
+	@touch $@
