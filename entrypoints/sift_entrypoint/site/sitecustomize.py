@@ -1,0 +1,37 @@
+"""On ``PYTHONPATH`` where the ``.pth`` file is not installed: the same guard, then the next one.
+
+Python imports one ``sitecustomize``, the first on the path. This one runs the one that it hides.
+"""
+
+import os
+import sys
+
+
+def _sift() -> None:
+    in_job = "SM_HP_SIFT_CONFIG" in os.environ
+    if in_job or any(a.startswith(("--sift_config", "--sift_arguments")) for a in sys.argv):
+        import sift_entrypoint.activate  # noqa: F401
+    # torchrun's ranks, and processes that multiprocessing spawns, share one pipe.
+    if os.environ.get("LOCAL_WORLD_SIZE", "1") != "1" or "--multiprocessing-fork" in sys.argv:
+        from sift_entrypoint.lines import buffer_lines
+
+        buffer_lines()
+
+
+def _next() -> None:
+    from importlib.machinery import PathFinder
+
+    here = os.path.dirname(os.path.abspath(__file__))
+    rest = [entry for entry in sys.path if os.path.abspath(entry) != here]
+    spec = PathFinder.find_spec("sitecustomize", rest)
+    if spec is None or spec.loader is None:
+        return
+    from importlib.util import module_from_spec
+
+    module = module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+_sift()
+_next()
