@@ -9,7 +9,6 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN := $(VENV)/bin
 SITE := $(VENV)/installed
-RESULTS := benchmarks/results
 
 .PHONY: run data test lint bench bench-fashion wheel clean
 
@@ -29,10 +28,10 @@ lint: $(SITE)-test
 	$(BIN)/mypy
 
 bench: $(SITE)-run
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 bench-fashion: $(SITE)-run
-	$(BIN)/python -m benchmarks fashion $(ARGS)
+	$(BIN)/python benchmarks/run.py fashion $(ARGS)
 
 wheel: $(SITE)-test
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

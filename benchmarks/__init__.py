@@ -1,0 +1,1 @@
+"""The claims, measured: every figure beside its peer in the same run."""
