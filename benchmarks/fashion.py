@@ -73,7 +73,7 @@ def run(arm: str, seed: int, data: str, scratch: Path) -> dict[str, Any]:
     launch([*options, *where, str(SCRIPT), "--", *arguments], env)
     seconds = time.perf_counter() - start
     log = launch(["logs", name], env)
-    found = {"seed": seed, "job_seconds": round(seconds, 2)}
+    found: dict[str, Any] = {"seed": seed, "job_seconds": round(seconds, 2)}
     for key, pattern in PRINTED.items():
         found[key] = float(re.findall(pattern, log, re.MULTILINE)[-1])
     if arm == "sifted":

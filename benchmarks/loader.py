@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -41,14 +42,13 @@ def measure() -> Result:
     def ours(config: SiftConfig) -> SiftingDataloader:
         return SiftingDataloader(config, plain, NeverAsked(), torch.nn.Identity())
 
-    loaders = {
+    loaders: dict[str, Iterable[object]] = {
         "DataLoader": plain,
         "SiftingDataloader, keep 1": ours(SiftConfig(keep=1.0)),
         "SiftingDataloader, before its delay is over": ours(SiftConfig(sift_delay=10**9)),
     }
     measured = interleave(
-        {name: lambda loader=loader: epoch(loader) for name, loader in loaders.items()},
-        rounds=ROUNDS,
+        {name: partial(epoch, loader) for name, loader in loaders.items()}, rounds=ROUNDS
     )
     median = medians(measured)
     peer = "DataLoader"
