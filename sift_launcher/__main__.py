@@ -1,0 +1,5 @@
+"""`python -m sift_launcher` is `sift-launch`."""
+
+from sift_launcher.cli import main
+
+main()

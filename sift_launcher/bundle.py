@@ -1,0 +1,213 @@
+"""The code that travels with a job: which files of the source folder, and how many bytes.
+
+Left out are version control, environments, caches, `.env` files (they hold secrets), the output
+folder, and what the source folder's own `.gitignore` names. Of `.gitignore`, the file at the top
+of the source folder is read: names, globs, anchored paths, folders and `!`; nothing else is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+
+from sift_launcher.errors import CodeBundleError
+
+MAX_FILES = 20_000
+MAX_BYTES = 500_000_000
+_LARGEST_NAMED = 3
+
+_FOLDERS_LEFT_OUT = frozenset(
+    {".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", "__pycache__", "node_modules"}
+    | {".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".cache", ".idea"}
+)
+_FILES_LEFT_OUT = ("*.pyc", "*.pyo", ".DS_Store", ".env", ".env.*")
+
+
+@dataclass(frozen=True)
+class CodeFile:
+    """One file of a bundle: its path below the source folder, and its size in bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class CodeBundle:
+    """The files that go with a job, sorted by path, and the names of what is left behind."""
+
+    source_dir: str
+    files: tuple[CodeFile, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes, unpacked."""
+        return sum(file.size for file in self.files)
+
+
+def list_bundle(source_dir: Path, script: str, exclude: Sequence[Path] = ()) -> CodeBundle:
+    """What of `source_dir` travels; `script` (relative to it) always does.
+
+    Links are followed, for a link means nothing on another machine. Raises CodeBundleError when
+    the folder is larger than a code bundle can be, at the first file too many: a home folder is
+    never walked to its end.
+    """
+    rules = _ignore_rules(source_dir)
+    excluded = {os.path.realpath(path) for path in exclude}
+    files: dict[str, int] = {}
+    left_out: list[str] = []
+    total = 0
+    for path, is_folder in _walk(source_dir, rules, excluded, script, left_out):
+        if is_folder:
+            continue
+        size = (source_dir / path).stat().st_size
+        files[path] = size
+        total += size
+        if len(files) > MAX_FILES or total > MAX_BYTES:
+            raise _too_large(source_dir, files, total)
+    listed = tuple(CodeFile(path, files[path]) for path in sorted(files))
+    return CodeBundle(str(source_dir), listed, tuple(sorted(left_out)))
+
+
+def pack(bundle: CodeBundle, target: Path) -> None:
+    """Writes the bundle as a `tar.gz`; raises FileExistsError when `target` is there already."""
+    import gzip
+    import tarfile
+
+    source = Path(bundle.source_dir)
+    # Level 1: the archive is read once, on this machine or after one upload.
+    with (
+        target.open("xb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as archive,
+    ):
+        for file in bundle.files:
+            with _opened(source / file.path) as content:
+                member = archive.gettarinfo(arcname=file.path, fileobj=content)
+                member.uid = member.gid = 0
+                member.uname = member.gname = ""
+                archive.addfile(member, content)
+
+
+def _opened(path: Path) -> BufferedReader:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise CodeBundleError(
+            f"cannot read {path} ({error.strerror}), which would travel with the job: make it "
+            "readable, or name it in .gitignore"
+        ) from error
+
+
+def _walk(
+    root: Path, rules: list[_Rule], excluded: set[str], script: str, left_out: list[str]
+) -> Iterable[tuple[str, bool]]:
+    seen: set[str] = set()
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        real = os.path.realpath(root / folder)
+        if real in seen:
+            continue  # a link back to a folder above
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise CodeBundleError(
+                f"cannot read {root / folder} ({error.strerror}): --source-dir names the folder "
+                "that travels with the job"
+            ) from error
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            is_folder = entry.is_dir()
+            if not is_folder and not entry.is_file():
+                continue  # sockets, pipes, devices, broken links
+            if not _holds(path, is_folder, script) and (
+                _is_house_dust(entry, is_folder)
+                or (is_folder and os.path.realpath(entry.path) in excluded)
+                or _is_ignored(path, is_folder, rules)
+            ):
+                left_out.append(path + "/" if is_folder else path)
+                continue
+            yield path, is_folder
+            if is_folder:
+                pending.append(path)
+
+
+def _holds(path: str, is_folder: bool, script: str) -> bool:
+    return script.startswith(path + "/") if is_folder else script == path
+
+
+def _is_house_dust(entry: os.DirEntry[str], is_folder: bool) -> bool:
+    if not is_folder:
+        return any(fnmatchcase(entry.name, pattern) for pattern in _FILES_LEFT_OUT)
+    return (
+        entry.name in _FOLDERS_LEFT_OUT
+        or entry.name.endswith(".egg-info")
+        or Path(entry.path, "pyvenv.cfg").exists()
+        or Path(entry.path, "conda-meta").exists()
+    )
+
+
+@dataclass(frozen=True)
+class _Rule:
+    pattern: str
+    anchored: bool
+    folders_only: bool
+    keeps: bool
+
+    def matches(self, path: str, is_folder: bool) -> bool:
+        if self.folders_only and not is_folder:
+            return False
+        return fnmatchcase(path if self.anchored else PurePosixPath(path).name, self.pattern)
+
+
+def _ignore_rules(source_dir: Path) -> list[_Rule]:
+    try:
+        text = (source_dir / ".gitignore").read_text("utf-8", errors="replace")
+    except OSError:
+        return []
+    rules = []
+    for line in text.splitlines():
+        pattern = line.strip()
+        if not pattern or pattern.startswith("#"):
+            continue
+        keeps = pattern.startswith("!")
+        pattern = pattern[keeps:]
+        folders_only = pattern.endswith("/")
+        pattern = pattern.rstrip("/").removeprefix("**/")
+        anchored = "/" in pattern
+        rules.append(_Rule(pattern.lstrip("/"), anchored, folders_only, keeps))
+    return rules
+
+
+def _is_ignored(path: str, is_folder: bool, rules: list[_Rule]) -> bool:
+    ignored = False
+    for rule in rules:
+        if rule.matches(path, is_folder):
+            ignored = not rule.keeps
+    return ignored
+
+
+def _too_large(source_dir: Path, files: dict[str, int], total: int) -> CodeBundleError:
+    largest = sorted(files, key=lambda path: (-files[path], path))[:_LARGEST_NAMED]
+    named = ", ".join(f"{path} ({megabytes(files[path])})" for path in largest)
+    return CodeBundleError(
+        f"{source_dir} has more than {len(files) - 1} files or {megabytes(total)}, too much to "
+        f"travel as code (at most {MAX_FILES} files, {megabytes(MAX_BYTES)}); the largest so far: "
+        f"{named}. Name the code's own folder with --source-dir, and hand in data with "
+        "--data CHANNEL=PATH"
+    )
+
+
+def megabytes(size: int) -> str:
+    """`size` bytes for a reader: `812 B`, `4.2 kB`, `31.0 MB`."""
+    if size < 1000:
+        return f"{size} B"
+    if size < 1_000_000:
+        return f"{size / 1000:.1f} kB"
+    return f"{size / 1_000_000:.1f} MB"

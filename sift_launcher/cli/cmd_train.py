@@ -1,0 +1,169 @@
+"""`sift-launch [OPTIONS] SCRIPT [-- SCRIPT ARGS]`: launch a training job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sift_launcher import __version__
+from sift_launcher.cli.options import (
+    channels,
+    environment,
+    hyperparameters,
+    sift_config,
+)
+from sift_launcher.cli.root import Root
+from sift_launcher.job_spec import DEFAULT_MAX_RUN_SECONDS, DEFAULT_OUTPUT, JobSpec
+
+HELP = """Train SCRIPT as a managed job, on only the samples that teach it something.
+
+The script is a Python (.py) or shell (.sh) training script that needs to know nothing of this
+command. It runs in a copy of its folder, finds its data in SM_CHANNEL_<NAME> and leaves its model
+in SM_MODEL_DIR, here as in SageMaker. What follows -- reaches it exactly as typed.
+
+A script that has the name of a command below is reached with its path, as in ./jobs.
+"""
+
+
+def _complete_paths(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+@click.command(
+    cls=Root,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=True,
+)
+@click.argument("script", shell_complete=_complete_paths)
+@click.argument("surplus", nargs=-1, metavar="[-- SCRIPT ARGS]")
+@click.option(
+    "--instance",
+    default="process",
+    show_default=True,
+    help="Where it runs; process is a process on this machine.",
+)
+@click.option(
+    "--python",
+    metavar="PATH",
+    help="The interpreter of the job.  [default: the one of this command]",
+)
+@click.option(
+    "--source-dir",
+    type=click.Path(path_type=Path),
+    help="The folder that travels with the job.  [default: the script's]",
+)
+@click.option(
+    "-p",
+    "--hyperparameter",
+    "hyperparameter",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Reaches the script as --KEY VALUE. Numbers, true, false and null are sent as such, "
+    'all else as text; "5" in quotes is text too.',
+)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="CHANNEL=PATH",
+    help="A folder or file; the script finds it in SM_CHANNEL_<CHANNEL>.",
+)
+@click.option("--keep", type=float, help="The share of samples to train on.  [default: 0.5]")
+@click.option("--beta", type=float, help="The same in AWS's terms: 1/keep - 1.")
+@click.option("--sift-delay", type=int, metavar="STEPS", help="Steps with all data before sifting.")
+@click.option(
+    "--sift-config",
+    "sift_config_text",
+    metavar="FILE|JSON",
+    help="All settings of sifting; the options above override it.",
+)
+@click.option("--loss", metavar="MODULE:CLASS", help="Your own per-sample Loss.")
+@click.option("--no-sift", is_flag=True, help="A plain job: no sample is dropped.")
+@click.option("--env", multiple=True, metavar="KEY=VALUE", help="A variable of the job.")
+@click.option("--name", help="The job's name.  [default: the script's name and the time]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_OUTPUT,
+    show_default=True,
+    help="Where NAME/output/model.tar.gz goes.",
+)
+@click.option(
+    "--max-run",
+    type=int,
+    default=DEFAULT_MAX_RUN_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="The job is stopped after this time.",
+)
+@click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Stay until the job has ended."
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan; start and write nothing.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the plan, or the ended job, as JSON; the log goes to stderr.",
+)
+@click.version_option(__version__, message="sift-launch %(version)s")
+@click.pass_obj
+def command(
+    arguments: tuple[str, ...],
+    script: str,
+    surplus: tuple[str, ...],
+    instance: str,
+    python: str | None,
+    source_dir: Path | None,
+    hyperparameter: tuple[str, ...],
+    data: tuple[str, ...],
+    keep: float | None,
+    beta: float | None,
+    sift_delay: int | None,
+    sift_config_text: str | None,
+    loss: str | None,
+    no_sift: bool,
+    env: tuple[str, ...],
+    name: str | None,
+    output: Path,
+    max_run: int,
+    wait: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Makes the specification of what was typed, plans it, and prints or runs the plan."""
+    from sift_launcher.plan import check_instance, plan
+    from sift_launcher.surroundings import gather
+
+    if surplus:
+        raise click.UsageError(
+            f"unexpected {surplus[0]!r}: what the script should get goes after --"
+        )
+    check_instance(instance)
+    spec = JobSpec(
+        script=script,
+        arguments=arguments,
+        instance=instance,
+        source_dir=source_dir,
+        hyperparameters=hyperparameters(hyperparameter),
+        channels=channels(data),
+        sift_config=sift_config(keep, beta, sift_delay, sift_config_text, loss, no_sift),
+        environment=environment(env),
+        name=name,
+        output=output,
+        max_run_seconds=max_run,
+        python=python,
+    )
+    planned = plan(spec, gather(spec))
+    if dry_run:
+        from sift_launcher.cli.show_plan import show_plan
+
+        show_plan(planned, as_json)
+        return
+    from sift_launcher.cli.launch import launch
+
+    launch(planned, wait=wait, as_json=as_json)

@@ -1,0 +1,113 @@
+"""From the options' text to the specification's values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sift_launcher.errors import OptionError, SiftConfigError
+from sift_launcher.job_spec import HyperParameter
+from smart_sifting.errors import SiftConfigValidationException
+from smart_sifting.sift_config.job_config import SiftConfig
+
+
+def hyperparameters(typed: Sequence[str]) -> dict[str, HyperParameter]:
+    """`KEY=VALUE`s. A value that is a JSON scalar keeps its type; anything else is text."""
+    pairs = _pairs(typed, "-p", "KEY=VALUE", "epochs=3")
+    return {key: _scalar(value) for key, value in pairs.items()}
+
+
+def environment(typed: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE`s, all text."""
+    return _pairs(typed, "--env", "KEY=VALUE", "OMP_NUM_THREADS=2")
+
+
+def channels(typed: Sequence[str]) -> dict[str, Path]:
+    """`CHANNEL=PATH`s."""
+    pairs = _pairs(typed, "--data", "CHANNEL=PATH", "train=data/")
+    for name, path in pairs.items():
+        if not path:
+            raise OptionError(f"--data {name}= names no path: write --data {name}=PATH")
+    return {name: Path(path).expanduser() for name, path in pairs.items()}
+
+
+def sift_config(
+    keep: float | None,
+    beta: float | None,
+    sift_delay: int | None,
+    text: str | None,
+    loss: str | None,
+    no_sift: bool,
+) -> SiftConfig | None:
+    """The configuration that the sifting options describe; None without sifting.
+
+    `text` is JSON or the name of a file of it; the other options override it.
+    """
+    given = {"--keep": keep, "--beta": beta, "--sift-delay": sift_delay, "--loss": loss}
+    named = [name for name, value in (given | {"--sift-config": text}).items() if value is not None]
+    if no_sift:
+        if named:
+            raise SiftConfigError(f"--no-sift and {named[0]} contradict each other: leave one out")
+        return None
+    if keep is not None and beta is not None:
+        raise SiftConfigError(
+            f"--keep {keep:g} and --beta {beta:g} say the same thing twice (keep = 1/(1+beta)): "
+            "give one of them"
+        )
+    base = SiftConfig() if text is None else _parsed(text)
+    try:
+        if beta is not None:
+            keep = SiftConfig.parse({"beta_value": beta}).keep
+        changes: dict[str, Any] = {"keep": keep, "sift_delay": sift_delay, "loss": loss}
+        return replace(base, **{key: each for key, each in changes.items() if each is not None})
+    except SiftConfigValidationException as error:
+        raise SiftConfigError(
+            f"{', '.join(n for n in named if n != '--sift-config')}: {error}"
+        ) from error
+
+
+def _parsed(text: str) -> SiftConfig:
+    content, where = (text, "--sift-config") if text.lstrip().startswith("{") else _file(text)
+    try:
+        return SiftConfig.parse(content)
+    except SiftConfigValidationException as error:
+        raise SiftConfigError(f"{where}: {error}") from error
+
+
+def _file(name: str) -> tuple[str, str]:
+    try:
+        return Path(name).expanduser().read_text("utf-8"), f"--sift-config {name}"
+    except UnicodeDecodeError as error:
+        raise SiftConfigError(f"--sift-config {name} is not text: name a JSON file") from error
+    except OSError as error:
+        raise SiftConfigError(
+            f"--sift-config {name}: {error.strerror}; name a JSON file, or write JSON such as "
+            """'{"keep": 0.5}'"""
+        ) from error
+
+
+def _pairs(typed: Sequence[str], option: str, form: str, example: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for each in typed:
+        key, equals, value = each.partition("=")
+        if not equals or not key:
+            raise OptionError(f"{option} {each!r} is not {form}: write it as {option} {example}")
+        if key in pairs:
+            raise OptionError(f"{option} {key} is given twice: leave one out")
+        pairs[key] = value
+    return pairs
+
+
+def _scalar(text: str) -> HyperParameter:
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return text
+    return text if isinstance(value, list | dict) else value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)  # NaN and Infinity are not JSON, though Python reads them

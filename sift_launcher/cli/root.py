@@ -1,0 +1,71 @@
+"""How `sift-launch` tells a script from a subcommand."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+# Imported when they are called: a launch does not wait for what it does not use.
+_SUBCOMMANDS = {
+    "jobs": "List the jobs, newest first.",
+    "status": "Show what became of a job.",
+    "logs": "Print a job's log.",
+    "stop": "Stop a job; its outputs are kept.",
+    "receipt": "Show what sifting did in a job, and what it saved.",
+    "completion": "Print the shell's completion script.",
+}
+
+
+class Root(click.Command):
+    """The launching command, which hands over to a subcommand named by the first argument.
+
+    Not a click.Group: the script's name stands where a group wants a subcommand's, and options
+    may stand on either side of it. A script named as a subcommand is reached as `./jobs`.
+    """
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """The context of this command, or of the subcommand that the arguments begin with."""
+        if args and args[0] in _SUBCOMMANDS:
+            name = f"{info_name} {args[0]}"
+            return subcommand(args[0]).make_context(name, args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Cuts the line at the first `--`; what follows is the script's, untouched."""
+        cut = args.index("--") if "--" in args else len(args)
+        ctx.obj = tuple(args[cut + 1 :])
+        return super().parse_args(ctx, args[:cut])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs whichever command the context is of."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The subcommands, in the help after the options."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUBCOMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Completes the options, and the subcommands where the script's name may stand."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=text)
+            for name, text in _SUBCOMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*super().shell_complete(ctx, incomplete), *names]
+
+
+def subcommand(name: str) -> click.Command:
+    """The command `name`, one module each."""
+    command: click.Command = import_module(f"sift_launcher.cli.cmd_{name}").command
+    return command

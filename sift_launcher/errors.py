@@ -1,0 +1,88 @@
+"""Every error that a user can cause, as one typed exception with one line of text.
+
+The text says what is wrong, where, and what to type instead. The class says what the command's
+exit code is: 2 for a wrong call, 1 for a job that failed, 130 for an interrupt.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SiftLaunchError(Exception):
+    """The root of all errors that are the user's to mend. `str(error)` is a single line."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class WrongCall(SiftLaunchError):
+    """Nothing was started: the call itself cannot be served."""
+
+    exit_code = 2
+
+
+class ScriptError(WrongCall):
+    """The script is missing, is not a script, or does not compile."""
+
+
+class CodeBundleError(WrongCall):
+    """The source folder cannot be packed: missing, without the script, or absurdly large."""
+
+
+class InstanceNotServed(WrongCall):
+    """This build cannot run a job on the instance type asked for."""
+
+
+class InterpreterError(WrongCall):
+    """The interpreter that the job should run in is not there or is no Python."""
+
+
+class OptionError(WrongCall):
+    """An option has a value that cannot be used, or contradicts another."""
+
+
+class SiftConfigError(OptionError):
+    """The sifting options or the `sift_config` do not hold together."""
+
+
+class ValidationError(WrongCall):
+    """SageMaker would refuse this request: a name, a limit or a missing field."""
+
+
+class ChannelError(WrongCall):
+    """The path of a data channel is missing."""
+
+
+class OutputError(WrongCall):
+    """The output folder cannot be written."""
+
+
+class StateFolderError(WrongCall):
+    """The folder that keeps the job records cannot be written."""
+
+
+class ResourceInUse(WrongCall):
+    """A job of that name exists."""
+
+
+class ResourceNotFound(WrongCall):
+    """No job, or no receipt of a job, has that name."""
+
+
+class JobHasEnded(WrongCall):
+    """The job is over: there is nothing left to stop."""
+
+
+class JobFailed(SiftLaunchError):
+    """The job ran and failed; the text names the reason and the log."""
+
+    exit_code = 1
+
+
+class JobInterrupted(SiftLaunchError):
+    """The user stopped the job with Ctrl-C; its outputs are kept."""
+
+    exit_code = 130

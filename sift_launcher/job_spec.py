@@ -1,0 +1,59 @@
+"""What the user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from smart_sifting.sift_config.job_config import SiftConfig
+
+HyperParameter: TypeAlias = "str | int | float | bool | None"
+
+DEFAULT_OUTPUT = Path("sift-output")
+DEFAULT_MAX_RUN_SECONDS = 24 * 60 * 60  # SageMaker's own default
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A training job in the user's own terms; `plan` turns it into a request.
+
+    Paths may be relative: they are read from the folder of the command.
+    """
+
+    script: str
+    """The training script, a `.py` or `.sh` file."""
+
+    arguments: tuple[str, ...] = ()
+    """What the script gets on its command line, exactly as typed."""
+
+    instance: str = "process"
+    """Where the job runs: `process` is the user's own interpreter on this machine."""
+
+    source_dir: Path | None = None
+    """The folder that travels with the job; None: the folder of the script."""
+
+    hyperparameters: Mapping[str, HyperParameter] = field(default_factory=dict)
+    """Typed values, as the estimator takes them; they reach the script as `--key value`."""
+
+    channels: Mapping[str, Path] = field(default_factory=dict)
+    """Data folders or files by channel name; the script finds them in `SM_CHANNEL_<NAME>`."""
+
+    sift_config: SiftConfig | None = field(default_factory=SiftConfig)
+    """How the job sifts its samples; None: a plain job."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the job."""
+
+    name: str | None = None
+    """The job's name; None: made of the script's name, the time and a few random letters."""
+
+    output: Path = DEFAULT_OUTPUT
+    """The folder in which `<name>/output/model.tar.gz` and the rest are put."""
+
+    max_run_seconds: int = DEFAULT_MAX_RUN_SECONDS
+    """The job is stopped when it has trained this long."""
+
+    python: str | None = None
+    """The interpreter of a process job; None: the one that runs the launcher."""

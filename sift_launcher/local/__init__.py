@@ -1,0 +1,1 @@
+"""A training service on this machine that takes SageMaker's own requests."""

@@ -1,0 +1,117 @@
+"""Hosts as processes of this machine: the user's own interpreter, no container."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from sift_launcher.local.tree import HostTree
+
+_RUNTIME_PACKAGES = ("sift_entrypoint", "smart_sifting")
+_PROCESSES = Path("/proc")
+
+
+class ProcessRunner:
+    """Runs `python -m sift_entrypoint.train` on a host's tree, in a session of its own."""
+
+    def __init__(self, python: str, environment: Mapping[str, str], packages: Path) -> None:
+        """`environment` is added to this process's own; `packages` is a folder to be made where
+        the interpreter finds the runtime when it is not installed there."""
+        self._python = python
+        self._environment = dict(os.environ) | dict(environment)
+        if not _has_runtime(python):
+            _link_runtime(packages)
+            paths = [str(packages), self._environment.get("PYTHONPATH", "")]
+            self._environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
+    def start(self, tree: HostTree, log: Path) -> ProcessHost:
+        """See HostRunner."""
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [self._python, "-m", "sift_entrypoint.train"],
+                cwd=tree.code,
+                env=self._environment | {"SAGEMAKER_BASE_DIR": str(tree.base)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return ProcessHost(process, tree.base)
+
+
+class ProcessHost:
+    """One host that runs as processes; see RunningHost."""
+
+    def __init__(self, process: subprocess.Popen[bytes], base: Path) -> None:
+        self._process = process
+        self._base = base
+
+    def exit_code(self) -> int | None:
+        """See RunningHost. A process that was killed by signal n has 128 + n."""
+        code = self._process.poll()
+        return 128 - code if code is not None and code < 0 else code
+
+    def terminate(self) -> None:
+        """See RunningHost."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """See RunningHost."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        kill_left_over(self._base)
+
+
+def kill_left_over(base: Path) -> None:
+    """Kills every process that belongs to the tree at `base`, wherever it put itself.
+
+    A process is known by its environment, so never by a number that another has taken over.
+    Where the system does not show environments (no /proc), nothing is found.
+    """
+    mark = b"SAGEMAKER_BASE_DIR=" + os.fsencode(base)
+    # Again, until a pass finds none: one may have forked while the others were killed.
+    while pids := list(_processes_with(mark)):
+        for pid in pids:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _processes_with(mark: bytes) -> Iterator[int]:
+    if not _PROCESSES.is_dir():
+        return
+    for folder in _PROCESSES.iterdir():
+        if not folder.name.isdigit():
+            continue
+        # Gone meanwhile, or another user's. A zombie's environment reads as empty.
+        with suppress(OSError):
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name)
+
+
+def _has_runtime(python: str) -> bool:
+    # Another interpreter may have another version of the runtime: it gets this one's.
+    return python == sys.executable and all(find_spec(name) for name in _RUNTIME_PACKAGES)
+
+
+def _link_runtime(packages: Path) -> None:
+    """Links the runtime alone: beside it may lie packages of another Python."""
+    packages.mkdir()
+    for name, folder in runtime_folders().items():
+        (packages / name).symlink_to(folder)
+
+
+def runtime_folders() -> dict[str, Path]:
+    """Where the runtime's packages lie: installed beside this one, or in its checkout."""
+    root = Path(__file__).resolve().parents[2]
+    checkout = {"sift_entrypoint": root / "entrypoints", "smart_sifting": root / "container"}
+    return {
+        name: folder / name if (folder / name).is_dir() else root / name
+        for name, folder in checkout.items()
+    }

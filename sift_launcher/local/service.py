@@ -1,0 +1,274 @@
+"""SageMaker's training service for jobs on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sift_launcher.errors import JobHasEnded, OutputError, ValidationError
+from sift_launcher.local.process import kill_left_over
+from sift_launcher.local.records import JobRecord, JobRecords
+from sift_launcher.local.status import ENDED, Status, created, ended
+from sift_launcher.local.tree import channel_path, hosts_of
+from sift_launcher.paths import local_path
+from sift_launcher.validation import (
+    check_channels,
+    check_environment,
+    check_hyperparameters,
+    check_job_name,
+    check_max_run,
+)
+
+STOP_SECONDS = 120.0  # SageMaker's time between SIGTERM and SIGKILL
+
+_ARN = "arn:aws:sagemaker:local:000000000000:training-job/"
+_REQUIRED = {
+    "TrainingJobName": (),
+    "AlgorithmSpecification": ("TrainingImage",),
+    "OutputDataConfig": ("S3OutputPath",),
+    "ResourceConfig": ("InstanceType", "InstanceCount"),
+    "StoppingCondition": ("MaxRuntimeInSeconds",),
+}
+
+# Forks once before anything is imported, so that the supervisor is nobody's child and the service
+# waits for an empty interpreter alone. The search path is extended rather than set in the
+# environment, which the job inherits.
+_START = """
+import os, sys
+if os.fork(): os._exit(0)
+sys.path.append(sys.argv[1])
+from sift_launcher.local.supervisor import main
+main(sys.argv[2], int(sys.argv[3]))
+"""
+
+
+class LocalTrainingService:
+    """Takes SageMaker's requests and runs them here. Methods, arguments and answers are those of
+    boto3's SageMaker client; errors are `sift_launcher.errors`.
+
+    All state is in the user's state folder: any number of these objects, in any process, see the
+    same jobs.
+    """
+
+    def __init__(self, home: Path | None = None, stop_seconds: float | None = None) -> None:
+        """`home`: the state folder, by default the user's. `stop_seconds`: how long a job has to
+        stop by itself, by default $SIFT_LAUNCHER_STOP_SECONDS, else SageMaker's 120."""
+        self._records = JobRecords(home)
+        self._stop_seconds = _stop_seconds() if stop_seconds is None else stop_seconds
+
+    def create_training_job(self, **request: Any) -> dict[str, str]:
+        """Starts a job and returns at once. Raises ValidationError or ResourceInUse."""
+        _check(request)
+        name = request["TrainingJobName"]
+        arn = _ARN + name
+        settings = {"StopSeconds": self._stop_seconds, "TrainingJobArn": arn}
+        record, lock = self._records.create(name, request, settings, created(time.time()))
+        try:
+            _start_supervisor(record, lock)
+        finally:
+            os.close(lock)
+        return {"TrainingJobArn": arn}
+
+    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
+        """The request and what became of it. Raises ResourceNotFound.
+
+        A job whose supervisor is gone is marked as failed here, and what it left is killed.
+        """
+        record = self._record(TrainingJobName)
+        return _description(record, self._status(record))
+
+    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
+        """Asks the job to stop and returns at once. Raises ResourceNotFound or JobHasEnded."""
+        return self._ask(TrainingJobName, "stop")
+
+    def kill_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
+        """Stops the job without the time to end by itself; its outputs are kept nonetheless."""
+        self._ask(TrainingJobName, "stop")
+        return self._ask(TrainingJobName, "kill")
+
+    def list_training_jobs(
+        self,
+        *,
+        StatusEquals: str | None = None,
+        NameContains: str | None = None,
+        MaxResults: int | None = None,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Summaries of the jobs, newest first."""
+        summaries = (
+            _summary(record, status)
+            for record, status in self._all()
+            if StatusEquals in (None, status["TrainingJobStatus"])
+            and (NameContains or "") in record.name
+        )
+        return {"TrainingJobSummaries": list(islice(summaries, MaxResults))}
+
+    def record(self, name: str) -> JobRecord:
+        """The record of a job that exists. Raises ResourceNotFound."""
+        record = self._record(name)
+        record.status()
+        return record
+
+    def status(self, name: str) -> Status:
+        """The changing half of the description, cheap enough to be asked many times a second."""
+        return self._status(self._record(name))
+
+    def names(self) -> list[str]:
+        """The names of all jobs, newest first."""
+        return [record.name for record in self._records]
+
+    def _record(self, name: str) -> JobRecord:
+        check_job_name(name)
+        return self._records[name]
+
+    def _all(self) -> Iterator[tuple[JobRecord, Status]]:
+        for record in self._records:
+            yield record, self._status(record)
+
+    def _status(self, record: JobRecord) -> Status:
+        status = record.status()
+        if status["TrainingJobStatus"] in ENDED:
+            return status
+        with record.lock_if_free() as free:
+            if free:
+                # Once more: it may have ended between the two looks.
+                status = record.status()
+                return status if status["TrainingJobStatus"] in ENDED else _bury(record, status)
+        if record.is_asked("stop"):
+            status["TrainingJobStatus"] = "Stopping"
+        return status
+
+    def _ask(self, name: str, wish: str) -> dict[str, Any]:
+        record = self._record(name)
+        status = self._status(record)
+        if status["TrainingJobStatus"] in ENDED:
+            raise JobHasEnded(
+                f"job {name} is over ({status['TrainingJobStatus']}): there is nothing to stop"
+            )
+        record.ask(wish)
+        # The supervisor looks for wishes after it has said who it is: without a pid it will see it.
+        if pid := record.pid():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        return {}
+
+
+def _stop_seconds() -> float:
+    text = os.environ.get("SIFT_LAUNCHER_STOP_SECONDS", str(STOP_SECONDS))
+    try:
+        return float(text)
+    except ValueError:
+        raise ValidationError(
+            f"SIFT_LAUNCHER_STOP_SECONDS={text!r} is not a number of seconds"
+        ) from None
+
+
+def _check(request: dict[str, Any]) -> None:
+    for key, inner in _REQUIRED.items():
+        missing = [key] if key not in request else [k for k in inner if k not in request[key]]
+        if missing:
+            raise ValidationError(f"the request lacks {'.'.join({key: 0, missing[0]: 0})}")
+    check_job_name(request["TrainingJobName"])
+    check_hyperparameters(request.get("HyperParameters", {}))
+    check_environment(request.get("Environment", {}))
+    check_max_run(request["StoppingCondition"]["MaxRuntimeInSeconds"])
+    channels = {each["ChannelName"]: each for each in request.get("InputDataConfig", [])}
+    check_channels(channels)
+    for name, channel in channels.items():
+        if not channel_path(channel).exists():
+            raise ValidationError(f"channel {name}: {channel_path(channel)} does not exist")
+    resources = request["ResourceConfig"]
+    if resources["InstanceType"] != "process" or resources["InstanceCount"] != 1:
+        raise ValidationError(
+            f"{resources['InstanceCount']} x {resources['InstanceType']} cannot be served here: "
+            "this machine runs 1 x process"
+        )
+    if local_path(request["AlgorithmSpecification"]["TrainingImage"]) is None:
+        raise ValidationError(
+            "the image of a process is file:// and its interpreter, not "
+            f"{request['AlgorithmSpecification']['TrainingImage']}"
+        )
+    output = request["OutputDataConfig"]["S3OutputPath"]
+    if local_path(output) is None:
+        raise OutputError(f"a job on this machine writes to file:// addresses, not to {output}")
+
+
+def _start_supervisor(record: JobRecord, lock: int) -> None:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", _START, str(root), str(record.folder), str(lock)]
+    with record.supervisor_log.open("ab") as log:
+        subprocess.run(
+            command,
+            pass_fds=(lock,),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            check=True,
+        )
+
+
+def _bury(record: JobRecord, status: Status) -> Status:
+    """Marks a job as failed whose supervisor is gone. The caller holds the lock."""
+    for host in hosts_of(record.request()):
+        kill_left_over(record.hosts / host)
+    pid = record.pid()
+    told = _last_line(record.supervisor_log)
+    reason = (
+        f"the job's supervisor (process {pid or 'unknown'}) is gone without a result"
+        f"{': ' + told if told else '; it was killed, or the machine restarted'}; "
+        f"what the job wrote is kept in {record.folder}"
+    )
+    status = ended(status, "Failed", time.time(), reason=reason)
+    # On a full disk the answer is right all the same, and will be written when there is room.
+    with suppress(OSError):
+        record.write_status(status)
+    return status
+
+
+def _last_line(path: Path) -> str:
+    with suppress(FileNotFoundError):
+        lines = path.read_text("utf-8", errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+    return ""
+
+
+def _description(record: JobRecord, status: Status) -> dict[str, Any]:
+    request = record.request()
+    settings = record.settings()
+    return (
+        {"TrainingJobName": record.name, "TrainingJobArn": settings["TrainingJobArn"]}
+        | request
+        | _with_datetimes(status)
+    )
+
+
+def _summary(record: JobRecord, status: Status) -> dict[str, Any]:
+    keys = ("CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus")
+    return {
+        "TrainingJobName": record.name,
+        "TrainingJobArn": record.settings()["TrainingJobArn"],
+    } | _with_datetimes({key: status[key] for key in keys if key in status})
+
+
+def _with_datetimes(status: Status) -> dict[str, Any]:
+    transitions = [_dated(each) for each in status.get("SecondaryStatusTransitions", [])]
+    dated = _dated(status)
+    return dated | {"SecondaryStatusTransitions": transitions} if transitions else dated
+
+
+def _dated(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: datetime.fromtimestamp(value, timezone.utc)
+        if key.endswith("Time") and isinstance(value, float)
+        else value
+        for key, value in values.items()
+    }

@@ -1,0 +1,27 @@
+"""Places on this machine: absolute paths, and the `file://` addresses of a request."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+_SCHEME = "file://"
+
+
+def absolute(path: str | Path) -> Path:
+    """`path` from the root. Links stay: a virtual environment's interpreter is one, and a user
+    knows a folder by the name it was typed with."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
+
+
+def file_uri(path: str | Path) -> str:
+    """An absolute path as an address."""
+    return _SCHEME + quote(str(path))
+
+
+def local_path(uri: str) -> Path | None:
+    """The absolute path that `uri` names; None when it is an address of another kind."""
+    if not uri.startswith(_SCHEME + "/"):
+        return None
+    return Path(unquote(uri.removeprefix(_SCHEME)))

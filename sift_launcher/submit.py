@@ -1,0 +1,71 @@
+"""The one step of a launch that has effects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from sift_launcher.bundle import pack
+from sift_launcher.errors import OutputError, ResourceInUse
+from sift_launcher.plan import Plan
+from sift_launcher.paths import local_path
+
+
+class TrainingService(Protocol):
+    """What takes a request: boto3's SageMaker client, or the service on this machine."""
+
+    def create_training_job(self, **request: Any) -> dict[str, str]:
+        """Starts the job of `request`; returns its ARN."""
+
+
+def submit(plan: Plan, service: TrainingService) -> str:
+    """Packs the code, sends the request, returns the job's ARN. The job runs on by itself.
+
+    Raises ResourceInUse when a job or an output of that name exists, OutputError when the output
+    folder cannot be written; then nothing is left behind.
+    """
+    archive = local_path(plan.bundle_uri) or Path()
+    made = _pack(plan, archive)
+    try:
+        return service.create_training_job(**plan.request)["TrainingJobArn"]
+    except BaseException:
+        archive.unlink(missing_ok=True)
+        _remove(made)
+        raise
+
+
+def _pack(plan: Plan, archive: Path) -> list[Path]:
+    """Writes the archive; returns the folders that had to be made for it, innermost first."""
+    made = [folder for folder in archive.parents if not folder.exists()]
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove(made)
+        raise _unwritable(archive, error) from error
+    try:
+        pack(plan.bundle, archive)
+    except FileExistsError as error:
+        raise ResourceInUse(
+            f"{archive.parents[1]} holds the outputs of a job named {plan.name!r}: choose another "
+            "--name or --output"
+        ) from error
+    except BaseException as error:
+        archive.unlink(missing_ok=True)
+        _remove(made)
+        if isinstance(error, OSError):
+            raise _unwritable(archive, error) from error
+        raise
+    return made
+
+
+def _unwritable(archive: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write to the output folder {archive.parents[2]} ({error.strerror}): make room "
+        "there, or name another with --output"
+    )
+
+
+def _remove(made: list[Path]) -> None:
+    for folder in made:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

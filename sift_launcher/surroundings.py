@@ -1,0 +1,181 @@
+"""What a plan depends on beyond the job's specification, read from this machine once.
+
+`gather` is the only place where planning looks at the disk, the clock or chance. Its result goes
+into `plan`, which is pure: the same specification and surroundings give the same request.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+import sys
+import warnings
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sift_launcher.bundle import CodeBundle, list_bundle
+from sift_launcher.errors import (
+    ChannelError,
+    CodeBundleError,
+    InterpreterError,
+    OutputError,
+    ScriptError,
+)
+from sift_launcher.job_spec import JobSpec
+from sift_launcher.paths import absolute
+
+SCRIPT_KINDS = (".py", ".sh")
+_SEED_LETTERS = string.ascii_lowercase + string.digits
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """This machine at one moment, as far as a plan depends on it. All paths are absolute."""
+
+    now: datetime
+    name_seed: str
+    program: str
+    """The script's path below the source folder."""
+
+    bundle: CodeBundle
+    channels: dict[str, str]
+    output: str
+    python: str
+
+
+def gather(spec: JobSpec) -> Surroundings:
+    """Reads what `spec` speaks of. Raises the error of whatever is not as it should be."""
+    script, source_dir = _locate(spec)
+    python = _interpreter(spec.python)
+    _check_script(script, python)
+    output = absolute(spec.output)
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"--output {spec.output} is a file: name a folder")
+    program = script.relative_to(source_dir).as_posix()
+    return Surroundings(
+        now=datetime.now(timezone.utc),
+        name_seed="".join(secrets.choice(_SEED_LETTERS) for _ in range(4)),
+        program=program,
+        bundle=list_bundle(source_dir, program, exclude=[output]),
+        channels={name: _channel(name, path) for name, path in spec.channels.items()},
+        output=str(output),
+        python=python,
+    )
+
+
+def _locate(spec: JobSpec) -> tuple[Path, Path]:
+    script = absolute(spec.script)
+    if spec.source_dir is None:
+        _check_is_script(script, spec.script)
+        return script, script.parent
+    source_dir = absolute(spec.source_dir)
+    if not source_dir.is_dir():
+        what = "is a file" if source_dir.exists() else "does not exist"
+        raise CodeBundleError(f"--source-dir {spec.source_dir} {what}: name the script's folder")
+    # As the SDK has it, the script may be named from within the source folder.
+    if not (script.is_file() and script.is_relative_to(source_dir)):
+        script = absolute(source_dir / spec.script)
+    if script.is_file() and not script.is_relative_to(source_dir):
+        raise CodeBundleError(
+            f"script {spec.script} lies outside --source-dir {spec.source_dir}: "
+            "name a folder that holds it"
+        )
+    _check_is_script(script, spec.script)
+    return script, source_dir
+
+
+def _check_is_script(script: Path, typed: str) -> None:
+    if script.is_dir():
+        raise ScriptError(f"{typed} is a folder: name the script in it, such as {typed}/train.py")
+    if not script.exists():
+        raise ScriptError(f"no such script: {typed}{_similar(script)}")
+    if not script.is_file():
+        raise ScriptError(f"{typed} is not a file: name a .py or .sh script")
+    if script.suffix not in SCRIPT_KINDS:
+        raise ScriptError(
+            f"{typed} is not a training script: its name must end in .py (Python) or .sh (shell)"
+        )
+
+
+def _similar(script: Path) -> str:
+    from difflib import get_close_matches
+
+    if not script.parent.is_dir():
+        return f" (there is no folder {script.parent})"
+    names = [path.name for path in script.parent.iterdir() if path.suffix in SCRIPT_KINDS]
+    near = get_close_matches(script.name, names, n=1)
+    return f" (did you mean {near[0]}?)" if near else f" in {script.parent}"
+
+
+def _interpreter(typed: str | None) -> str:
+    if typed is None:
+        return sys.executable
+    import shutil
+
+    found = shutil.which(typed)
+    if found is None:
+        raise InterpreterError(
+            f"--python {typed} is not an interpreter: name one, as /usr/bin/python3"
+        )
+    return str(absolute(found))
+
+
+def _check_script(script: Path, python: str) -> None:
+    try:
+        source = script.read_bytes()
+    except OSError as error:
+        raise ScriptError(f"cannot read {script}: {error.strerror}") from error
+    if script.suffix != ".py":
+        return
+    if python != sys.executable:
+        _check_elsewhere(script, python)
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the script's own warnings come when it runs
+            compile(source, str(script), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        where = f"{script}:{error.lineno}" if error.lineno else str(script)
+        raise ScriptError(f"syntax error in {where}: {error.msg}{_line_of(error)}") from error
+    except ValueError as error:  # null bytes, before they became syntax errors
+        raise ScriptError(f"{script} is not Python: {error}") from error
+
+
+_CHECK = """
+import sys
+path = sys.argv[1]
+try:
+    compile(open(path, "rb").read(), path, "exec", dont_inherit=True)
+except (SyntaxError, ValueError) as error:
+    sys.exit(f"{path}:{getattr(error, 'lineno', None) or 0}: {error}")
+"""
+
+
+def _check_elsewhere(script: Path, python: str) -> None:
+    """Another interpreter may know another grammar: it is asked itself."""
+    import subprocess
+
+    command = [python, "-W", "ignore", "-c", _CHECK, str(script)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise InterpreterError(f"--python {python} does not start: {error.strerror}") from error
+    if done.returncode == 1 and done.stderr.startswith(str(script)):
+        raise ScriptError(f"syntax error in {done.stderr}")
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no word of why"])[-1]
+        raise InterpreterError(f"--python {python} is not a working Python: {last}")
+
+
+def _line_of(error: SyntaxError) -> str:
+    return f" in `{error.text.strip()}`" if error.text and error.text.strip() else ""
+
+
+def _channel(name: str, path: Path) -> str:
+    if not path.exists():
+        raise ChannelError(
+            f"channel {name}: {path} does not exist (read from {Path.cwd()}); "
+            f"--data {name}=PATH names a folder or a file"
+        )
+    return str(absolute(path))
