@@ -204,10 +204,7 @@ def read(path: str | os.PathLike[str]) -> Receipt:
 
 
 def read_all(folder: str | os.PathLike[str]) -> list[Receipt]:
-    """The receipts of all ranks in a job's output folder, rank 0 first; empty if there are none.
-
-    Raises ``ReceiptException`` for a file that is there and broken.
-    """
+    """The receipts of all ranks in a folder, rank 0 first. Raises ``ReceiptException`` as ``read``."""
     found = [
         each
         for each in Path(folder).glob("receipt*.json")
@@ -268,10 +265,13 @@ def summary_line(receipt: Receipt) -> str:
     if receipt.tier == "waiting" or samples.seen == 0:
         return f"sift: receipt: no training was seen{_because(receipt)}; tier {receipt.tier}"
     share = 100 * samples.kept / samples.seen
-    counts = (
-        f"kept {samples.kept} of {samples.seen} samples ({share:.1f} %) in {receipt.steps} steps"
-    )
+    counts = f"kept {samples.kept} of {samples.seen} samples ({share:.1f} %) in {counted(receipt.steps, 'step')}"
     return f"sift: receipt: {counts}; {_verdict(receipt)}; tier {receipt.tier}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _verdict(receipt: Receipt) -> str:
