@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from smart_sifting.receipt import Receipt, counted
+from smart_sifting.receipt import Receipt, counts
 
 WIDTH, HEIGHT = 760, 520
 LEFT, RIGHT = 76, 724
@@ -59,13 +59,9 @@ def draw_svg(receipt: Receipt) -> str:
 
 
 def _headline(receipt: Receipt) -> str:
-    samples = receipt.samples
-    if not samples.seen:
+    if not receipt.samples.seen:
         return "No training was seen"
-    return (
-        f"Kept {samples.kept} of {samples.seen} samples "
-        f"({100 * samples.kept / samples.seen:.1f} %) in {counted(receipt.steps, 'step')}"
-    )
+    return counts(receipt).capitalize()
 
 
 def _byline(receipt: Receipt) -> str:

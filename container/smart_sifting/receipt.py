@@ -204,7 +204,7 @@ def read(path: str | os.PathLike[str]) -> Receipt:
 
 
 def read_all(folder: str | os.PathLike[str]) -> list[Receipt]:
-    """The receipts of all ranks in a folder, rank 0 first. Raises ``ReceiptException`` as ``read``."""
+    """The receipts of all ranks in a folder, rank 0 first. Raises as ``read`` does."""
     found = [
         each
         for each in Path(folder).glob("receipt*.json")
@@ -261,17 +261,17 @@ def merge(receipts: Iterable[Receipt]) -> Receipt:
 
 def summary_line(receipt: Receipt) -> str:
     """The one line for the log, which also says when sifting cost more than it saved."""
-    samples = receipt.samples
-    if receipt.tier == "waiting" or samples.seen == 0:
+    if receipt.tier == "waiting" or receipt.samples.seen == 0:
         return f"sift: receipt: no training was seen{_because(receipt)}; tier {receipt.tier}"
-    share = 100 * samples.kept / samples.seen
-    counts = f"kept {samples.kept} of {samples.seen} samples ({share:.1f} %) in {counted(receipt.steps, 'step')}"
-    return f"sift: receipt: {counts}; {_verdict(receipt)}; tier {receipt.tier}"
+    return f"sift: receipt: {counts(receipt)}; {_verdict(receipt)}; tier {receipt.tier}"
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 step``, ``2 steps``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counts(receipt: Receipt) -> str:
+    """``kept 719 of 1437 samples (50.0 %) in 120 steps``, for a receipt with samples."""
+    samples, steps = receipt.samples, receipt.steps
+    share = f"{100 * samples.kept / samples.seen:.1f} %"
+    unit = "step" if steps == 1 else "steps"
+    return f"kept {samples.kept} of {samples.seen} samples ({share}) in {steps} {unit}"
 
 
 def _verdict(receipt: Receipt) -> str:
