@@ -1,0 +1,125 @@
+"""Which samples of a window are kept, given their losses.
+
+Two rules share one probability, the percentile of a sample's loss among the last
+`loss_history_length` losses, to the power beta (Amazon SageMaker developer guide, "How SageMaker
+smart sifting works"): `Probabilistic` throws a coin for each sample, `ExactQuota` draws a fixed
+number of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class LossHistory:
+    """The last `length` finite losses, and where a new loss stands among them."""
+
+    def __init__(self, length: int) -> None:
+        self._losses = torch.empty(length, dtype=torch.float64)
+        self._count = 0
+        self._next = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, losses: Tensor) -> None:
+        """Remember losses of shape (n,); the oldest are forgotten."""
+        length = len(self._losses)
+        recent = losses.to(torch.float64)[-length:]
+        places = (self._next + torch.arange(len(recent))) % length
+        self._losses[places] = recent
+        self._next = (self._next + len(recent)) % length
+        self._count = min(length, self._count + len(recent))
+
+    def percentiles(self, losses: Tensor) -> Tensor:
+        """The share of remembered losses below each of (n,) losses, ties counted half, in [0, 1]."""
+        if self._count == 0:
+            return torch.ones(len(losses), dtype=torch.float64)
+        known = self._losses[: self._count].sort().values
+        wanted = losses.to(torch.float64)
+        below = torch.searchsorted(known, wanted, right=False)
+        not_above = torch.searchsorted(known, wanted, right=True)
+        return (below + not_above).to(torch.float64) / (2 * self._count)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"losses": self._losses.clone(), "count": self._count, "next": self._next}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._losses = state["losses"].clone()
+        self._count = int(state["count"])
+        self._next = int(state["next"])
+
+
+class Acceptance(Protocol):
+    """Chooses the samples of a window that are kept."""
+
+    def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
+        """The rows to keep, in order, of a window with (n,) losses on the CPU.
+
+        `grant` is the window's quota, `room` what the epoch may still keep in all. A sample whose
+        loss is not finite comes first: what the model cannot digest must be seen, not hidden.
+        """
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class _Seeded:
+    """Losses remembered and chances drawn from a generator of our own: no trace in the user's."""
+
+    def __init__(self, beta: float, history_length: int, seed: int) -> None:
+        self.beta = beta
+        self.history = LossHistory(history_length)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history.state_dict(), "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history.load_state_dict(state["history"])
+        self._generator.set_state(state["generator"])
+
+    def _probabilities(self, losses: Tensor) -> Tensor:
+        finite = torch.isfinite(losses)
+        self.history.add(losses[finite])
+        chances: Tensor = self.history.percentiles(losses).pow(self.beta)
+        return torch.where(finite, chances, torch.ones_like(chances))
+
+    def _draws(self, count: int) -> Tensor:
+        return torch.rand(count, generator=self._generator, dtype=torch.float64)
+
+
+class ExactQuota(_Seeded):
+    """Keeps exactly the window's quota, drawn without replacement with the shared probabilities.
+
+    Draws by exponential keys: Efraimidis and Spirakis, "Weighted random sampling with a reservoir"
+    (2006).
+    """
+
+    def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
+        broken = ~torch.isfinite(losses)
+        quota = max(grant, int(broken.sum()))
+        if room is not None:
+            quota = min(quota, room)
+        weights = self._probabilities(losses).clamp_min(1e-12)
+        keys = -torch.log1p(-self._draws(len(losses))) / weights
+        keys[broken] = -1.0
+        return keys.argsort(stable=True)[:quota].sort().values
+
+
+class Probabilistic(_Seeded):
+    """AWS's own rule: each sample is kept with its own probability, so a window has no fixed size."""
+
+    def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
+        kept = self._draws(len(losses)) < self._probabilities(losses)
+        return (kept | ~torch.isfinite(losses)).nonzero().flatten()
+
+
+def acceptance(name: str, beta: float, history_length: int, seed: int) -> Acceptance:
+    """The acceptance rule of that name: "quota" or "probabilistic"."""
+    rules = {"quota": ExactQuota, "probabilistic": Probabilistic}
+    return rules[name](beta, history_length, seed)

@@ -1,0 +1,191 @@
+"""The loader that AWS's `smart_sifting` users know: a plain DataLoader, a model and a loss in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+from torch.utils.data import DataLoader
+
+from smart_sifting import job_report
+from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
+from smart_sifting.errors import LossImplementationNotProvidedException
+from smart_sifting.loss.abstract_sift_loss_module import Loss
+from smart_sifting.scoring import ForwardScorer
+from smart_sifting.sift_config.job_config import SiftConfig
+from smart_sifting.sift_config.sift_configs import RelativeProbabilisticSiftConfig
+from smart_sifting.sifter import Shape, SiftedEpoch, Sifter
+
+logger = logging.getLogger("smart_sifting")
+
+
+class SiftingDataloader:
+    """Iterates over `orig_dataloader` and gives full batches of the samples that still teach.
+
+    The interface is that of AWS's withdrawn library (Amazon SageMaker developer guide, "SageMaker
+    smart sifting Python SDK reference"). Beyond it: `len()` is the exact number of batches of the
+    coming epoch, the state can be saved, and attributes that are not its own are the loader's.
+
+    Args:
+        sift_config: a `RelativeProbabilisticSiftConfig`, a `SiftConfig`, a dict or JSON text.
+        orig_dataloader: any `DataLoader`, over map-style or iterable data.
+        loss_impl: gives each sample of a batch its loss.
+        model: scored in eval mode, without a trace; a data-parallel wrapper is looked into.
+        batch_transforms: one `SiftingBatchTransform`, or a sequence of them, applied in order.
+            Needed only for batches that are not nested lists, tuples, dicts, arrays or tensors.
+        batch_format_index: the dimension of tensors on which samples lie, 0 or 1.
+        log_batch_data: log counters and latency for every batch given.
+
+    Raises:
+        LossImplementationNotProvidedException: no `Loss` was given.
+        SiftConfigValidationException: the configuration is not valid.
+    """
+
+    def __init__(
+        self,
+        sift_config: RelativeProbabilisticSiftConfig | SiftConfig | Mapping[str, Any] | str,
+        orig_dataloader: DataLoader[Any],
+        loss_impl: Loss,
+        model: nn.Module,
+        batch_transforms: SiftingBatchTransform | Sequence[SiftingBatchTransform] | None = None,
+        batch_format_index: int | None = None,
+        log_batch_data: bool = False,
+    ) -> None:
+        if not callable(getattr(loss_impl, "loss", None)):
+            raise LossImplementationNotProvidedException(
+                f"loss_impl is {loss_impl!r}: hand in an object of a class derived from "
+                "smart_sifting.loss.abstract_sift_loss_module.Loss"
+            )
+        config = SiftConfig.parse(sift_config)
+        self.orig_dataloader = orig_dataloader
+        self.sifter = Sifter(
+            config,
+            ForwardScorer(loss_impl, model),
+            transform=_chained(batch_transforms),
+            dim=batch_format_index,
+            meter=job_report.adopt(orig_dataloader, config.keep, config.acceptance),
+        )
+        self._log_batch_data = log_batch_data
+        self._epoch: SiftedEpoch | None = None
+
+    def __len__(self) -> int:
+        """Batches of the coming epoch, exactly.
+
+        Raises:
+            TypeError: the loader itself has no length, or the acceptance rule is "probabilistic",
+                under which nobody knows it.
+        """
+        samples = self._shape().samples
+        if samples is None:
+            return len(self.orig_dataloader)
+        plan = self.sifter.plan(self._shape())
+        if plan is None:
+            raise TypeError(
+                'with acceptance="probabilistic" the length of an epoch is not known before its '
+                'end: use acceptance="quota", or count the batches as they come'
+            )
+        return plan.batches
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._epoch is not None:
+            self._epoch.close()
+        self.sifter.meter.epochs += 1
+        self.sifter.settle_epoch()
+        shape = self._shape()
+        self._epoch = SiftedEpoch(
+            self.sifter, iter(self.orig_dataloader), self.sifter.plan(shape), shape
+        )
+        return self._logged(self._epoch) if self._log_batch_data else self._epoch
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is not found on this object: dataset, batch_size, sampler, ...
+        if name == "orig_dataloader":
+            raise AttributeError(name)
+        return getattr(self.orig_dataloader, name)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the sampler (or the loader, where it takes it itself) which epoch begins."""
+        for target in (self.orig_dataloader, getattr(self.orig_dataloader, "sampler", None)):
+            if callable(getattr(target, "set_epoch", None)):
+                target.set_epoch(epoch)  # type: ignore[union-attr]
+                return
+
+    def state_dict(self) -> dict[str, Any]:
+        """History, generator, delay and carried samples, and the loader's own state if it has one."""
+        state = {"sifter": self.sifter.state_dict()}
+        if callable(getattr(self.orig_dataloader, "state_dict", None)):
+            state["orig_dataloader"] = self.orig_dataloader.state_dict()  # type: ignore[attr-defined]
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave: the same draws follow."""
+        self.sifter.load_state_dict(state["sifter"])
+        if "orig_dataloader" in state:
+            self.orig_dataloader.load_state_dict(state["orig_dataloader"])  # type: ignore[attr-defined]
+
+    def _shape(self) -> Shape:
+        return shape_of(self.orig_dataloader)
+
+    def _logged(self, epoch: SiftedEpoch) -> Iterator[Any]:
+        meter = self.sifter.meter
+        spent = meter.scoring_seconds
+        for batch in epoch:
+            logger.info(
+                "num_orig_samples_seen: %d, num_orig_samples_kept: %d, "
+                "sifted_batch_creation_latency: %.6f",
+                meter.seen,
+                meter.kept,
+                meter.scoring_seconds - spent,
+            )
+            spent = meter.scoring_seconds
+            yield batch
+
+
+def shape_of(loader: DataLoader[Any], length: Callable[[Any], int] = len) -> Shape:
+    """What a plain loader says of its epochs: samples, batch size, drop_last.
+
+    `length` is how long the loader itself is, for callers under whom `len` says something else.
+    """
+    batch_size, drop_last = loader.batch_size, loader.drop_last
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    if batch_size is None and batch_sampler is not None:
+        batch_size = getattr(batch_sampler, "batch_size", None)
+        drop_last = bool(getattr(batch_sampler, "drop_last", False))
+    if batch_size is None:
+        return Shape(None, None, drop_last)
+    try:
+        whole = length(loader) * batch_size
+        if drop_last:
+            return Shape(whole, batch_size, drop_last)
+        samples = len(loader.sampler)  # type: ignore[arg-type]
+    except TypeError:
+        return Shape(None, batch_size, drop_last)
+    # A sampler that does not know its length well enough is overruled by the batches it makes.
+    return Shape(samples if whole - batch_size < samples <= whole else whole, batch_size, drop_last)
+
+
+class _Chain(SiftingBatchTransform):
+    """Several transforms as one: forwards in order, backwards in reverse."""
+
+    def __init__(self, transforms: Sequence[SiftingBatchTransform]) -> None:
+        self._transforms = transforms
+
+    def transform(self, batch: Any) -> Any:
+        for each in self._transforms:
+            batch = each.transform(batch)
+        return batch
+
+    def reverse_transform(self, batch: Any) -> Any:
+        for each in reversed(self._transforms):
+            batch = each.reverse_transform(batch)
+        return batch
+
+
+def _chained(
+    transforms: SiftingBatchTransform | Sequence[SiftingBatchTransform] | None,
+) -> SiftingBatchTransform | None:
+    if transforms is None or isinstance(transforms, SiftingBatchTransform):
+        return transforms
+    return _Chain(list(transforms)) if transforms else None

@@ -1,0 +1,66 @@
+"""Sifting for scripts that know nothing of it: `install()` is all that a process needs.
+
+It replaces two methods of `torch.utils.data.DataLoader`, iteration and length. Everything else
+(tape, hooks) begins with the first loader that is iterated, and ends when its role is known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from smart_sifting.discovery.discoverer import Discoverer
+
+
+def install() -> None:
+    """Follow every DataLoader of this process, as SM_HP_SIFT_CONFIG says. A second call is nothing.
+
+    The receipt goes to SM_OUTPUT_DATA_DIR; without it none is written.
+
+    Raises:
+        SiftConfigValidationException: SM_HP_SIFT_CONFIG does not hold a valid configuration.
+    """
+    from torch.utils.data import DataLoader, get_worker_info
+
+    from smart_sifting.sift_config.job_config import SiftConfig
+
+    plain_iter, plain_length = DataLoader.__iter__, DataLoader.__len__
+    if hasattr(plain_iter, "_sift_original"):
+        return
+    config = SiftConfig.parse(os.environ["SM_HP_SIFT_CONFIG"])
+    discoverer: Discoverer | None = None
+
+    def current() -> Discoverer:
+        nonlocal discoverer
+        if discoverer is None:
+            discoverer = _start(config, plain_length)
+        return discoverer
+
+    def sifting_iter(self: DataLoader[Any]) -> Iterator[Any]:
+        source = plain_iter(self)
+        if get_worker_info() is not None:
+            return source
+        return current().follow(self, source)
+
+    def sifting_length(self: DataLoader[Any]) -> int:
+        if get_worker_info() is not None:
+            return plain_length(self)
+        return current().length(self)
+
+    sifting_iter._sift_original = plain_iter  # type: ignore[attr-defined]
+    DataLoader.__iter__ = sifting_iter  # type: ignore[method-assign, assignment]
+    DataLoader.__len__ = sifting_length  # type: ignore[method-assign]
+
+
+def _start(config: Any, plain_length: Any) -> Discoverer:
+    from smart_sifting import job_report
+    from smart_sifting.discovery.discoverer import Discoverer
+
+    folder = os.environ.get("SM_OUTPUT_DATA_DIR")
+    report = job_report.start(Path(folder) if folder else None, config.keep, config.acceptance)
+    return Discoverer(config, report, plain_length)

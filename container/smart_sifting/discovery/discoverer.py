@@ -1,0 +1,256 @@
+"""Finds the training loader of a script that knows nothing of us, and sifts it once it is sure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.data import (
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    SequentialSampler,
+    get_worker_info,
+)
+
+from smart_sifting.dataloader.sift_dataloader import shape_of
+from smart_sifting.discovery.agreement import agreed, world_size
+from smart_sifting.discovery.epochs import WatchedEpoch
+from smart_sifting.discovery.program import NotTraceable, Program, program_of
+from smart_sifting.discovery.tape import Tape
+from smart_sifting.discovery.user_loss import load_loss
+from smart_sifting.discovery.watch import (
+    OptimizerTurns,
+    Role,
+    Verdict,
+    Watch,
+    describe,
+    loader_name,
+)
+from smart_sifting.epoch_plan import EpochPlan
+from smart_sifting.errors import SiftingError
+from smart_sifting.job_report import JobReport
+from smart_sifting.loss.abstract_sift_loss_module import Loss
+from smart_sifting.no_trace import unwrapped
+from smart_sifting.scoring import ForwardScorer
+from smart_sifting.sift_config.job_config import SiftConfig
+from smart_sifting.sifter import Shape, Sifter
+
+
+class Discoverer:
+    """Everything that discovery knows in this process.
+
+    Args:
+        config: what the job was asked to keep.
+        report: where verdicts and counts go.
+        plain_length: the length of a loader as torch counts it.
+    """
+
+    def __init__(
+        self, config: SiftConfig, report: JobReport, plain_length: Callable[[Any], int]
+    ) -> None:
+        self.config = config
+        self.report = report
+        self.plain_length = plain_length
+        self.tape = Tape(self._on_backward)
+        self.turns = OptimizerTurns()
+        self.program: tuple[Program, int] | None = None
+        self._watches: WeakKeyDictionary[Any, Watch] = WeakKeyDictionary()
+        self._latest: Watch | None = None
+        self._batch: tuple[Any, int] | None = None
+        self._user_loss: Loss | None = None
+        self._watching: set[int] = set()
+        self._nothing_to_sift = False
+        report.meter.listener = report.tick
+        register_optimizer_step_post_hook(self._on_step)
+
+    # -- what the patched DataLoader asks ------------------------------------------------------
+
+    def follow(self, loader: DataLoader[Any], source: Iterator[Any]) -> Iterator[Any]:
+        """The iterator that the script gets in place of `source`."""
+        if get_worker_info() is not None or loader in self.report.managed:
+            return source
+        return WatchedEpoch(self, loader, self.watch(loader), source)
+
+    def length(self, loader: DataLoader[Any]) -> int:
+        """How many batches the next pass over a loader gives the script."""
+        plain = self.plain_length(loader)
+        if get_worker_info() is not None or loader in self.report.managed:
+            return plain
+        watch = self.watch(loader)
+        plan = self.plan(loader, watch)
+        if plan is None or not torch.is_grad_enabled():
+            return plain
+        if watch.role is Role.TRAINING or watch.limited:
+            return plan.batches
+        if watch.role is Role.UNKNOWN and not self._nothing_to_sift and _shuffles(loader):
+            watch.told = plan.batches
+            return plan.batches
+        if watch.role is Role.UNKNOWN:
+            watch.told = plain
+        return plain
+
+    # -- what the watched epochs ask -----------------------------------------------------------
+
+    def watch(self, loader: DataLoader[Any]) -> Watch:
+        known = self._watches.get(loader)
+        if known is None:
+            samples = self.shape(loader).samples
+            known = Watch(loader_name(loader, len(self._watches) + 1, samples))
+            if self.program is not None and self.config.loss is None:
+                known.candidate, known.rows = self.program
+                known.known = True
+                known.modules = known.candidate.modules
+            self._watches[loader] = known
+        return known
+
+    def shape(self, loader: DataLoader[Any]) -> Shape:
+        return shape_of(loader, self.plain_length)
+
+    def plan(self, loader: DataLoader[Any], watch: Watch) -> EpochPlan | None:
+        """The coming epoch over a loader, if it is the one that is sifted."""
+        shape = self.shape(loader)
+        if watch.sifter is not None:
+            return watch.sifter.plan(shape)
+        if shape.samples is None or shape.batch_size is None:
+            return None
+        if self.config.acceptance == "probabilistic":
+            return None
+        return EpochPlan(
+            shape.samples,
+            shape.batch_size,
+            self.config.keep,
+            shape.drop_last,
+            self.config.sift_delay,
+        )
+
+    def begin_watching(self, watch: Watch) -> None:
+        self._watching.add(id(watch))
+        self.tape.start()
+
+    def end_watching(self, watch: Watch) -> None:
+        self._watching.discard(id(watch))
+        if not self._watching:
+            self.tape.stop()
+            self._batch = None
+
+    def hand_out(self, batch: Any, rows: int, watch: Watch) -> None:
+        """The script is about to get this batch."""
+        self._latest = watch
+        self._batch = (batch, rows)
+        watch.handed += 1
+        if not self.tape.running:
+            return
+        try:
+            self.tape.hand_out(batch, rows, watch)
+        except Exception as failure:  # noqa: BLE001 - the script gets its batch, whatever is in it
+            watch.fail(describe(failure))
+
+    def decide(self, loader: DataLoader[Any], watch: Watch) -> Verdict:
+        """The verdict on a loader, the same on every rank; makes it the loader's role."""
+        own, reason = watch.verdict(self.turns.reason)
+        verdict = agreed(own)
+        if verdict is not own:
+            reason = "another rank could not verify its loss"
+        if verdict is Verdict.SIFT:
+            self._sift(loader, watch, reason)
+        elif verdict is Verdict.PASS:
+            self.pass_through(watch, reason)
+        return verdict
+
+    def pass_through(self, watch: Watch, reason: str) -> None:
+        """Give all data of this loader from now on, and say why."""
+        watch.limited = watch.role is Role.TRAINING and world_size() > 1
+        watch.role, watch.scorer = Role.PASSED, None
+        self._nothing_to_sift = True
+        self.report.settle("pass-through", reason)
+        self.report.loader(watch.name, "passed-through", reason)
+
+    def untouched(self, watch: Watch) -> None:
+        """This loader's batches have led to no training step."""
+        if watch.role is Role.UNKNOWN:
+            self.report.loader(watch.name, "untouched", "no training step on its batches")
+
+    # -- what torch tells ----------------------------------------------------------------------
+
+    def _on_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self.turns.stepped(optimizer)
+        if self._latest is not None:
+            self._latest.steps += 1
+
+    def _on_backward(self, root: Tensor) -> None:
+        start = self.report.meter.clock()
+        try:
+            if self.config.loss is None:
+                self._observe(root)
+            else:
+                self._observe_user_loss(self.config.loss)
+        except SiftingError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - the script's backward goes on in any case
+            if self._latest is not None:
+                self._latest.fail(describe(failure))
+        finally:
+            self.report.meter.discovery_seconds += self.report.meter.clock() - start
+
+    def _observe(self, root: Tensor) -> None:
+        try:
+            program, handed = program_of(self.tape, root)
+        except NotTraceable as why:
+            if self._latest is not None:
+                self._latest.backwards += 1
+                self._latest.fail(str(why))
+            return
+        watch: Watch = handed.loader
+        watch.backwards += 1
+        watch.observe(program, handed)
+        if watch.scorer is not None and watch.candidate is not None:
+            self.program = watch.candidate, watch.rows
+
+    def _observe_user_loss(self, name: str) -> None:
+        """Try the user's own loss on the batch in hand. Its errors are the user's to see."""
+        if self._latest is None or self._batch is None:
+            return
+        watch, (batch, rows) = self._latest, self._batch
+        watch.backwards += 1
+        if watch.scorer is not None:
+            return
+        if self._user_loss is None:
+            self._user_loss = load_loss(name)
+        model = self._root_model()
+        if model is None:
+            watch.fail("no model was called before the backward")
+            return
+        scorer = ForwardScorer(self._user_loss, model)
+        scorer(batch, batch, rows)
+        watch.scorer, watch.modules = scorer, [model]
+
+    def _root_model(self) -> nn.Module | None:
+        """The largest of the models that the script has called."""
+        called = [unwrapped(module) for module in self.tape.called.values()]
+        return max(called, key=lambda m: sum(p.numel() for p in m.parameters()), default=None)
+
+    def _sift(self, loader: DataLoader[Any], watch: Watch, reason: str) -> None:
+        if watch.scorer is None:
+            raise RuntimeError("a verdict to sift needs a scorer")
+        if self.config.loss is not None:
+            reason = f"scored by {self.config.loss}"
+        watch.role = Role.TRAINING
+        watch.sifter = Sifter(self.config, watch.scorer, meter=self.report.meter)
+        self._nothing_to_sift = False
+        self.report.settle("forward", reason)
+        self.report.loader(watch.name, "training", reason)
+
+
+def _shuffles(loader: DataLoader[Any]) -> bool:
+    """Whether a loader looks like one for training before it has been used."""
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
+        return False
+    sampler = loader.sampler
+    if isinstance(sampler, DistributedSampler):
+        return sampler.shuffle
+    return not isinstance(sampler, SequentialSampler)

@@ -1,0 +1,299 @@
+"""One pass over a loader, from the first batch watched to the last one sifted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from smart_sifting import batches as batch_ops
+from smart_sifting.discovery.watch import IDLE_BATCHES, Role, Verdict, Watch, describe, may_train
+from smart_sifting.errors import UnsupportedDataFormatException
+from smart_sifting.meter import Meter, synchronize
+from smart_sifting.sifter import SiftedEpoch
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from smart_sifting.discovery.discoverer import Discoverer
+
+# Untouched steps of a first discovery: enough to verify, and to measure what a step costs.
+FIRST_STEPS = 12
+# Where the script's way to its loss is known already, as in a loader made anew each epoch.
+LATER_STEPS = 3
+
+
+class WatchedEpoch:
+    """Stands for the loader's own iterator. What it does next is its phase:
+
+    watch (batches untouched, the tape running) -> measure (untouched, timed) -> sift;
+    plain for a pass without training, count for training data that pass through.
+    """
+
+    def __init__(
+        self, discoverer: Discoverer, loader: DataLoader[Any], watch: Watch, source: Iterator[Any]
+    ) -> None:
+        self._discoverer = discoverer
+        self._loader = loader
+        self._watch = watch
+        self._source = _Source(source)
+        # Until a backward shows that this is training, counts are on trial.
+        self._meter = Meter() if watch.backwards == 0 else discoverer.report.meter
+        self._plan = discoverer.plan(loader, watch)
+        self._phase: Callable[[], Any] = self._first
+        self._handed_before = watch.handed
+        self._backwards_before = watch.backwards
+        self._samples = 0
+        self._batches = 0
+        self._limit: int | None = None
+        self._given_at: float | None = None
+        self._discovered = 0.0
+        self._data = 0.0
+        self._sifted: SiftedEpoch | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._phase()
+
+    def __len__(self) -> int:
+        return self._discoverer.length(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_source":
+            raise AttributeError(name)
+        return getattr(self._source.inner, name)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The script has left the loop, or come to its end."""
+        if self._phase == self._watching:
+            self._discoverer.end_watching(self._watch)
+        if self._sifted is not None:
+            self._sifted.close()
+
+    # -- phases --------------------------------------------------------------------------------
+
+    def _first(self) -> Any:
+        role = self._watch.role
+        if role is Role.UNTOUCHED or not may_train(self._watch.modules):
+            self._discoverer.untouched(self._watch)
+            self._phase = self._plain
+        elif role is Role.TRAINING:
+            self._meter.epochs += 1
+            self._begin_sifting()
+        elif role is Role.PASSED:
+            self._meter.epochs += 1
+            self._limit = self._planned_batches() if self._watch.limited else None
+            self._phase = self._count
+        else:
+            self._discoverer.begin_watching(self._watch)
+            self._phase = self._watching
+        return self._phase()
+
+    def _plain(self) -> Any:
+        return next(self._source.inner)
+
+    def _count(self) -> Any:
+        """All data pass through; what they cost is counted."""
+        self._settle_step()
+        if self._limit is not None and self._batches >= self._limit:
+            raise StopIteration
+        batch = self._source.again() if self._source.pending else self._fetch()
+        self._meter.whole_batch(self._rows(batch))
+        return self._give(batch)
+
+    def _watching(self) -> Any:
+        """Untouched batches with the tape running, until the loss is verified."""
+        self._settle_step()
+        watch = self._watch
+        self._settle_trial()
+        passed = watch.handed - self._handed_before
+        if passed >= IDLE_BATCHES and watch.backwards == self._backwards_before:
+            return self._leave_alone()
+        if watch.scorer is not None and watch.steps:
+            self._discoverer.end_watching(watch)
+            self._phase = self._measuring
+            return self._phase()
+        if self._checkpoint() and self._decided():
+            return self._phase()
+        try:
+            batch = self._fetch()
+        except StopIteration:
+            self._end_of_watch()
+            raise
+        return self._hand_out(batch)
+
+    def _measuring(self) -> Any:
+        """Untouched batches with nothing of ours running: what a step costs without sifting."""
+        synchronize(self._watch.modules)
+        trained = self._settle_step()
+        self._settle_trial()
+        if trained is not None:
+            self._meter.untouched.append((trained, self._data))
+        if self._checkpoint() and self._decided():
+            return self._phase()
+        return self._hand_out(self._fetch())
+
+    def _sifting(self) -> Any:
+        sifted = self._sifted
+        if sifted is None:
+            raise RuntimeError("the phase of sifting has no epoch")
+        if self._discoverer.turns.reason is not None:
+            return self._fall_back(self._discoverer.turns.reason)
+        try:
+            batch = next(sifted)
+        except StopIteration:
+            raise
+        except Exception as failure:
+            if failure is self._source.failure:
+                raise
+            return self._fall_back(describe(failure))
+        self._source.settled()
+        self._batches += 1
+        return batch
+
+    # -- from phase to phase -------------------------------------------------------------------
+
+    def _checkpoint(self) -> bool:
+        """Whether a verdict is due: after so many batches, the same on every rank."""
+        handed, step = self._watch.handed, self._first_checkpoint()
+        while step < handed:
+            step *= 2
+        return handed == step and self._watch.backwards > 0
+
+    def _first_checkpoint(self) -> int:
+        if self._watch.known:
+            return LATER_STEPS
+        if self._plan is None:
+            return FIRST_STEPS
+        return max(LATER_STEPS + 1, min(FIRST_STEPS, self._plan.batches // 2))
+
+    def _decided(self) -> bool:
+        verdict = self._discoverer.decide(self._loader, self._watch)
+        if verdict is Verdict.WAIT:
+            return False
+        self._discoverer.end_watching(self._watch)
+        if verdict is Verdict.SIFT:
+            self._begin_sifting()
+        else:
+            self._phase = self._count
+        return True
+
+    def _begin_sifting(self) -> None:
+        sifter = self._watch.sifter
+        if sifter is None:
+            raise RuntimeError("a training loader has no sifter")
+        shape = self._discoverer.shape(self._loader)
+        self._sifted = SiftedEpoch(sifter, self._source, self._plan, shape, self._samples)
+        self._phase = self._sifting
+
+    def _leave_alone(self) -> Any:
+        self._discoverer.end_watching(self._watch)
+        self._discoverer.untouched(self._watch)
+        self._watch.handed = self._handed_before
+        self._watch.idle_passes += 1
+        if self._watch.idle_passes >= 3:
+            self._watch.role = Role.UNTOUCHED
+        self._phase = self._plain
+        return self._plain()
+
+    def _end_of_watch(self) -> None:
+        self._discoverer.end_watching(self._watch)
+        if self._watch.backwards == self._backwards_before:
+            self._discoverer.untouched(self._watch)
+            self._watch.handed = self._handed_before
+
+    def _settle_trial(self) -> None:
+        """Count this pass as training once a backward has shown that it is."""
+        meter = self._discoverer.report.meter
+        if self._meter is not meter and self._watch.backwards > self._backwards_before:
+            meter.absorb(self._meter)
+            meter.epochs += 1
+            self._meter = meter
+
+    def _fall_back(self, reason: str) -> Any:
+        """Sifting failed in the middle of an epoch: give what is left of it as it is."""
+        if self._sifted is not None:
+            self._sifted.close()
+        self._discoverer.pass_through(self._watch, reason)
+        self._limit = self._planned_batches() if self._watch.limited else None
+        self._phase = self._count
+        return self._phase()
+
+    def _planned_batches(self) -> int | None:
+        return None if self._plan is None else self._plan.batches
+
+    # -- one batch -----------------------------------------------------------------------------
+
+    def _hand_out(self, batch: Any) -> Any:
+        rows = self._rows(batch)
+        self._samples += rows
+        self._meter.whole_batch(rows)
+        self._discoverer.hand_out(batch, rows, self._watch)
+        return self._give(batch)
+
+    def _rows(self, batch: Any) -> int:
+        try:
+            return batch_ops.batch_size(batch)
+        except UnsupportedDataFormatException as unknown:
+            if self._watch.role is Role.UNKNOWN:
+                self._watch.fail(str(unknown))
+            return 0
+
+    def _fetch(self) -> Any:
+        start = self._meter.clock()
+        try:
+            return next(self._source)
+        finally:
+            self._data = self._meter.clock() - start
+            self._meter.data_seconds += self._data
+            self._source.settled()
+
+    def _give(self, batch: Any) -> Any:
+        self._batches += 1
+        self._discovered = self._discoverer.report.meter.discovery_seconds
+        self._given_at = self._meter.clock()
+        return batch
+
+    def _settle_step(self) -> float | None:
+        """Count the training step since the last batch was given; its seconds."""
+        if self._given_at is None:
+            return None
+        inside = self._discoverer.report.meter.discovery_seconds - self._discovered
+        trained = self._meter.clock() - self._given_at - inside
+        self._meter.training_seconds += trained
+        self._given_at = None
+        return trained
+
+
+class _Source:
+    """The plain iterator, remembering what it gave that has not reached the script yet."""
+
+    def __init__(self, inner: Iterator[Any]) -> None:
+        self.inner = inner
+        self.failure: BaseException | None = None
+        self.pending: list[Any] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            batch = next(self.inner)
+        except StopIteration:
+            raise
+        except BaseException as failure:
+            self.failure = failure
+            raise
+        self.pending.append(batch)
+        return batch
+
+    def settled(self) -> None:
+        self.pending.clear()
+
+    def again(self) -> Any:
+        """The oldest batch that was fetched and never given."""
+        return self.pending.pop(0)

@@ -1,0 +1,118 @@
+"""Scores from a program: the script's own way from a batch to its loss, run on another batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smart_sifting.discovery.per_sample import Elements, row_losses
+from smart_sifting.discovery.program import NotTraceable, Program
+from smart_sifting.discovery.walk import tensors_in
+from smart_sifting.no_trace import no_trace
+from smart_sifting.scoring import Scores
+
+# Rows of one batch against the same rows in other company: kernels may round another way.
+SAME_LOSS = 2e-3
+
+
+class ReplayScorer:
+    """Runs the program in eval mode, always on as many rows as were on the tape.
+
+    A script may hold its batch size in a shape (`x.view(64, -1)`): a shorter batch is filled up
+    with rows of its own, a longer one is cut.
+
+    Args:
+        program: verified to give the script's own loss.
+        rows: samples in the batches that it was verified on.
+        batch_first: how flattened elements lie: all of a sample's together, or apart.
+    """
+
+    def __init__(self, program: Program, rows: int, *, batch_first: bool = True) -> None:
+        self.program = program
+        self.rows = rows
+        self.batch_first = batch_first
+
+    def __call__(self, transformed: Any, original: Any, samples: int) -> Scores:
+        leaves = list(tensors_in(original))
+        parts = [
+            self._score_rows(leaves, samples, start) for start in range(0, samples, self.rows)
+        ]
+        labels = [part.labels for part in parts if part.labels is not None]
+        return Scores(
+            torch.cat([part.losses for part in parts]),
+            torch.cat(labels) if len(labels) == len(parts) else None,
+        )
+
+    def on_leaves(self, leaves: list[Tensor]) -> Scores:
+        """The scores of a batch of exactly `rows` samples.
+
+        Raises:
+            NotTraceable: the model does something else in eval mode than in training.
+        """
+        with no_trace(self.program.modules):
+            terms = self.program.elements(leaves)
+            total: Tensor | None = None
+            for term, elements in zip(self.program.terms, terms, strict=True):
+                losses = row_losses(elements, self.rows, batch_first=self.batch_first)
+                if losses is None:
+                    raise NotTraceable("the loss has another shape in eval mode than in training")
+                # Terms count by their share in the loss; a loss scaler's factor falls out.
+                share = term.weight / self.program.terms[0].weight
+                weighted = losses.double() * share
+                total = weighted if total is None else total + weighted
+        if total is None:
+            raise NotTraceable("the loss has no terms")
+        return Scores(total.cpu(), _labels(terms, self.rows))
+
+    def _score_rows(self, leaves: list[Tensor], samples: int, start: int) -> Scores:
+        count = min(self.rows, samples - start)
+        if samples != self.rows:
+            rows = (start + torch.arange(self.rows)) % samples
+            leaves = [_rows_of(leaf, rows, samples) for leaf in leaves]
+        scores = self.on_leaves(leaves)
+        labels = None if scores.labels is None else scores.labels[:count]
+        return Scores(scores.losses[:count], labels)
+
+
+def independent_scorer(program: Program, leaves: list[Tensor], rows: int) -> ReplayScorer:
+    """A scorer of that program, if each sample's score depends on that sample alone.
+
+    The second half of the batch is replaced by its first half: then the first half must score as
+    before, and the second like it. A loss across samples (contrastive, mixup) fails, and so does
+    a wrong guess of how flattened elements lie.
+
+    Raises:
+        NotTraceable: the samples' losses depend on each other.
+    """
+    half = rows // 2
+    again = torch.cat([torch.arange(half), torch.arange(half), torch.arange(2 * half, rows)])
+    halved = [_rows_of(leaf, again, rows) for leaf in leaves]
+    for batch_first in (True, False):
+        scorer = ReplayScorer(program, rows, batch_first=batch_first)
+        before, after = scorer.on_leaves(leaves).losses, scorer.on_leaves(halved).losses
+        if not torch.isfinite(before).all():
+            raise NotTraceable("losses are not finite in the first steps")
+        margin = SAME_LOSS * float(before.abs().mean())
+        expected = before[:half]
+        if all(
+            torch.allclose(part, expected, rtol=SAME_LOSS, atol=margin)
+            for part in (after[:half], after[half : 2 * half])
+        ):
+            return scorer
+    raise NotTraceable("a sample's loss depends on the other samples of its batch")
+
+
+def _rows_of(leaf: Tensor, rows: Tensor, samples: int) -> Tensor:
+    """Those rows of a leaf; a leaf that is not one row a sample is shared by all."""
+    if leaf.dim() == 0 or leaf.shape[0] != samples:
+        return leaf
+    return leaf.index_select(0, rows.to(leaf.device))
+
+
+def _labels(terms: list[Elements], rows: int) -> Tensor | None:
+    for elements in terms:
+        if elements.labels is not None and elements.labels.shape == (rows,):
+            return elements.labels.cpu()
+    return None

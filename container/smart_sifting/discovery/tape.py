@@ -1,0 +1,279 @@
+"""What a script does to a batch, from the loader to the loss, written down call by call.
+
+The tape is a `TorchFunctionMode`: while it runs, every torch call outside of a model that touches
+a tensor made of a batch becomes a `Node`; a model's call is one node, with the losses computed
+inside it. It runs for a few steps only, costs some microseconds a call, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode, _len_torch_function_stack, _pop_mode, _push_mode
+from torch.utils._device import DeviceContext
+
+from smart_sifting.discovery.per_sample import is_reduction
+from smart_sifting.discovery.walk import map_values, tensors_in
+from smart_sifting.no_trace import GeneratorStates, devices_of
+
+# An iterator may look a few batches ahead of the training step (Accelerate: one).
+BATCHES_REMEMBERED = 4
+
+IN_PLACE = frozenset({"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__"})
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands in a node's arguments for a tensor that an earlier node, or the batch, gave."""
+
+    slot: int
+
+
+@dataclass
+class InnerLoss:
+    """A reduction that ran inside a model's call: the `index`-th of them, of so many elements."""
+
+    index: int
+    output: Tensor
+    reduces: int
+
+
+@dataclass
+class Node:
+    """One call: its arguments with `Ref`s in them, and the slots of the tensors it gave.
+
+    `reduces` is how many elements it made one number of, 0 if it did something else.
+    """
+
+    call: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: list[int]
+    output: Tensor | None
+    reduces: int = 0
+    in_place: bool = False
+    autocast: tuple[str, torch.dtype] | None = None
+    generators: GeneratorStates | None = None
+    inner_losses: list[InnerLoss] = field(default_factory=list)
+
+    @property
+    def module(self) -> nn.Module | None:
+        return self.call if isinstance(self.call, nn.Module) else None
+
+    def inputs(self) -> list[int]:
+        """The slots it reads."""
+        slots: list[int] = []
+
+        def note(value: Any) -> None:
+            if isinstance(value, Ref):
+                slots.append(value.slot)
+
+        map_values((self.args, self.kwargs), note)
+        return slots
+
+
+@dataclass
+class Handed:
+    """A batch as it was when the script got it; `loader` is whatever the tape was told."""
+
+    number: int
+    loader: Any
+    rows: int
+    leaves: list[Tensor]
+    generators: GeneratorStates
+    slots: list[int]
+
+
+class Tape(TorchFunctionMode):
+    """Records while started. `on_backward` is called with the root before each backward runs."""
+
+    def __init__(self, on_backward: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self.producers: dict[int, Node] = {}
+        self.origins: dict[int, frozenset[int]] = {}
+        self.handed: dict[int, Handed] = {}
+        self.called: dict[int, nn.Module] = {}
+        self._on_backward = on_backward
+        self._slots: dict[int, tuple[int, Tensor]] = {}
+        self._next_slot = 0
+        self._number = 0
+        self._depth = 0
+        self._call: list[Any] = []
+        self._inner: list[InnerLoss] = []
+        self._hooks: list[Any] = []
+        self._generators: GeneratorStates | None = None
+
+    @property
+    def running(self) -> bool:
+        return bool(self._hooks)
+
+    def start(self) -> None:
+        """Record from now on; harmless if it does already."""
+        if self.running:
+            return
+        self._depth = 0
+        self._hooks = [
+            register_module_forward_pre_hook(self._before_module),
+            register_module_forward_hook(self._after_module, with_kwargs=True, always_call=True),
+        ]
+        _push_lowest(self)
+
+    def stop(self) -> None:
+        """Record no more, and let go of every tensor."""
+        if not self.running:
+            return
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        _remove(self)
+        for number in list(self.handed):
+            self._forget(number)
+        self._slots.clear()
+        self.producers.clear()
+        self.origins.clear()
+        self.called.clear()
+        self._inner = []
+
+    def hand_out(self, batch: Any, rows: int, loader: Any) -> Handed:
+        """Follow the tensors of a batch of `rows` samples that the script is about to get."""
+        self._number += 1
+        handed = Handed(self._number, loader, rows, [], GeneratorStates(), [])
+        for leaf in tensors_in(batch):
+            # A copy: the script may change its batch in place.
+            handed.leaves.append(leaf.detach().clone())
+            handed.slots.append(self._track(leaf, frozenset({self._number})))
+        self.handed[self._number] = handed
+        self._forget(self._number - BATCHES_REMEMBERED)
+        return handed
+
+    def slot(self, tensor: Tensor) -> int | None:
+        """The slot of a tensor that was made of a batch; None for any other."""
+        known = self._slots.get(id(tensor))
+        return known[0] if known is not None else None
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is Tensor.backward:
+            self._on_backward(args[0])
+            return func(*args, **kwargs)
+        if self._depth:
+            result = func(*args, **kwargs)
+            if isinstance(result, Tensor) and is_reduction(func, args, kwargs):
+                self._inner.append(InnerLoss(len(self._inner), result, args[0].numel()))
+            return result
+        known = {id(t): s for t in tensors_in((args, kwargs)) if (s := self.slot(t)) is not None}
+        result = func(*args, **kwargs)
+        if known:
+            self._record(func, args, kwargs, result, known)
+        return result
+
+    def _record(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        known: dict[int, int],
+    ) -> Node | None:
+        in_place = _is_in_place(func)
+        outputs = [args[0]] if in_place else list(tensors_in(result))
+        if not outputs:
+            return None
+        origin = frozenset[int]().union(*(self.origins[slot] for slot in known.values()))
+        node = Node(
+            call=func,
+            args=map_values(args, lambda v: _ref(v, known)),
+            kwargs=map_values(kwargs, lambda v: _ref(v, known)),
+            outputs=[self._track(tensor, origin) for tensor in outputs],
+            output=outputs[0] if len(outputs) == 1 else None,
+            reduces=args[0].numel() if not in_place and is_reduction(func, args, kwargs) else 0,
+            in_place=in_place,
+            autocast=_autocast(outputs[0].device.type),
+        )
+        for slot in node.outputs:
+            self.producers[slot] = node
+        return node
+
+    def _before_module(self, module: nn.Module, args: Any) -> None:
+        if self._depth or next(module.parameters(), None) is not None:
+            self._depth += 1
+        if self._depth == 1:
+            self.called[id(module)] = module
+            self._inner = []
+            self._generators = GeneratorStates(devices_of([module]))
+
+    def _after_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        if not self._depth:
+            return
+        self._depth -= 1
+        if self._depth:
+            return
+        known = {id(t): s for t in tensors_in((args, kwargs)) if (s := self.slot(t)) is not None}
+        if not known:
+            return
+        node = self._record(module, args, kwargs, result, known)
+        if node is not None:
+            node.generators, node.inner_losses = self._generators, self._inner
+
+    def _track(self, tensor: Tensor, origin: frozenset[int]) -> int:
+        self._next_slot += 1
+        # The tensor is held so that its id is not given to another while it is looked up.
+        self._slots[id(tensor)] = (self._next_slot, tensor)
+        self.origins[self._next_slot] = origin
+        return self._next_slot
+
+    def _forget(self, number: int) -> None:
+        if self.handed.pop(number, None) is None:
+            return
+        gone = {slot for slot, origin in self.origins.items() if max(origin) <= number}
+        self._slots = {key: kept for key, kept in self._slots.items() if kept[0] not in gone}
+        for slot in gone:
+            self.origins.pop(slot, None)
+            self.producers.pop(slot, None)
+
+
+def _ref(value: Any, known: dict[int, int]) -> Any:
+    return Ref(known[id(value)]) if isinstance(value, Tensor) and id(value) in known else value
+
+
+def _is_in_place(func: Callable[..., Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    return name in IN_PLACE or (name.endswith("_") and not name.endswith("__"))
+
+
+def _autocast(device_type: str) -> tuple[str, torch.dtype] | None:
+    if not torch.is_autocast_enabled(device_type):
+        return None
+    return device_type, torch.get_autocast_dtype(device_type)
+
+
+def _push_lowest(mode: TorchFunctionMode) -> None:
+    """Under the user's own modes, so that each of theirs still finds itself on top when it ends."""
+    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
+    if above and isinstance(above[-1], DeviceContext):
+        # torch's default device insists on the very bottom.
+        _push_mode(above.pop())
+    _push_mode(mode)
+    for each in reversed(above):
+        _push_mode(each)
+
+
+def _remove(mode: TorchFunctionMode) -> None:
+    stack = [_pop_mode() for _ in range(_len_torch_function_stack())]
+    for each in reversed(stack):
+        if each is not mode:
+            _push_mode(each)

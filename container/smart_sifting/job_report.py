@@ -1,0 +1,198 @@
+"""This process's part in a job: one meter, one verdict, and the receipt written from them."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import platform
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from smart_sifting import __version__
+from smart_sifting.meter import Meter
+from smart_sifting.picture import draw_svg
+from smart_sifting.receipt import (
+    Batches,
+    ClassCount,
+    HistoryPoint,
+    Loader,
+    Receipt,
+    Samples,
+    Seconds,
+    Unsifted,
+    file_name,
+    saved,
+    summary_line,
+)
+
+logger = logging.getLogger("smart_sifting")
+
+SECONDS_BETWEEN_WRITES = 1.0
+
+
+class JobReport:
+    """Collects what the loaders of this process do, and writes `receipt.json` in the job's output.
+
+    Args:
+        folder: where the receipt goes (a job's SM_OUTPUT_DATA_DIR); None writes nothing.
+    """
+
+    def __init__(self, folder: Path | None, keep: float = 1.0, acceptance: str = "quota") -> None:
+        self.meter = Meter()
+        self.tier = "waiting"
+        self.reason = "no training step has been seen"
+        self.keep = keep
+        self.acceptance = acceptance
+        self.loaders: dict[str, Loader] = {}
+        self.notes: list[str] = []
+        self.managed: WeakSet[Any] = WeakSet()
+        self._folder = folder
+        self._written = time.monotonic()
+        self._failed = False
+
+    def say(self, line: str) -> None:
+        """One line in the job's log."""
+        logger.info("sift: %s", line)
+
+    def settle(self, tier: str, reason: str) -> None:
+        """Say once what is done with this job's data, and why."""
+        if (tier, reason) == (self.tier, self.reason):
+            return
+        self.tier, self.reason = tier, reason
+        self.say(f"tier {tier}: {reason}")
+
+    def note(self, line: str) -> None:
+        """Something that the user should read in the receipt too."""
+        if line not in self.notes:
+            self.notes.append(line)
+            self.say(line)
+
+    def loader(self, name: str, role: str, reason: str) -> None:
+        self.loaders[name] = Loader(name, role, reason)
+
+    def count_step(self, *_: Any) -> None:
+        """An optimizer has stepped."""
+        self.meter.steps += 1
+
+    def tick(self) -> None:
+        """Write the receipt if the last one is a second old."""
+        if self._folder is not None and time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            self.write()
+
+    def write(self, *, final: bool = False) -> None:
+        """Write the receipt; training goes on if the disk refuses, and that is said once."""
+        self._written = time.monotonic()
+        if self._folder is None:
+            return
+        receipt = self.receipt(final=final)
+        try:
+            receipt.write(self._folder / file_name(receipt.rank))
+            if final and receipt.rank == 0:
+                (self._folder / "receipt.svg").write_text(draw_svg(receipt), encoding="utf-8")
+        except OSError as refused:
+            if not self._failed:
+                self._failed = True
+                self.say(f"the receipt cannot be written: {refused}")
+
+    def close(self) -> None:
+        """The last receipt, and its line in the log."""
+        if self._folder is None or self.tier == "waiting" and not self.loaders:
+            return
+        self.write(final=True)
+        receipt = self.receipt(final=True)
+        if receipt.rank == 0:
+            logger.info("%s", summary_line(receipt))
+
+    def receipt(self, *, final: bool = False) -> Receipt:
+        """Everything so far."""
+        m = self.meter
+        seconds = Seconds(
+            total=m.clock() - m.started,
+            scoring=m.scoring_seconds,
+            training=m.training_seconds,
+            data=m.data_seconds,
+            discovery=m.discovery_seconds,
+        )
+        unsifted = self._unsifted()
+        return Receipt(
+            tier=self.tier,
+            reason=self.reason,
+            keep=self.keep,
+            acceptance=self.acceptance,
+            final=final,
+            rank=int(os.environ.get("RANK", "0")),
+            world_size=int(os.environ.get("WORLD_SIZE", "1")),
+            samples=Samples(m.seen, m.kept, m.seen - m.kept, m.left_over, m.non_finite),
+            batches=Batches(m.batches_seen, m.batches_given),
+            steps=m.steps,
+            epochs=m.epochs,
+            seconds=seconds,
+            unsifted=unsifted,
+            saved=saved(seconds, unsifted) if self.tier == "forward" else saved(seconds, Unsifted()),
+            classes=[ClassCount(label, *counts) for label, counts in sorted(m.classes.items())],
+            history=[HistoryPoint(**point) for point in m.history],
+            loaders=list(self.loaders.values()),
+            notes=list(self.notes),
+            versions={
+                "sift_launcher": __version__,
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
+        )
+
+    def _unsifted(self) -> Unsifted:
+        measured = self.meter.unsifted_step()
+        if measured is None:
+            return Unsifted()
+        step, data = measured
+        cost = (step + data) * self.meter.batches_seen
+        steps = len(self.meter.untouched) or self.meter.batches_given
+        return Unsifted(step, data, steps, cost)
+
+
+_report: JobReport | None = None
+
+
+def start(folder: Path | None, keep: float, acceptance: str) -> JobReport:
+    """The report of this process, written at its end. One for a process: later calls get it too."""
+    global _report
+    if _report is None:
+        _log_to_stderr()
+        _report = JobReport(folder, keep, acceptance)
+        atexit.register(_report.close)
+        register_optimizer_step_post_hook(_report.count_step)
+    return _report
+
+
+def adopt(loader: Any, keep: float, acceptance: str) -> Meter:
+    """The meter for a loader that the script itself sifts; in a job it counts into its receipt."""
+    folder = os.environ.get("SM_OUTPUT_DATA_DIR")
+    if _report is None and folder is None:
+        return Meter()
+    report = start(Path(folder) if folder else None, keep, acceptance)
+    with suppress(TypeError):  # a loader that takes no weak references is no DataLoader either
+        report.managed.add(loader)
+    report.keep, report.acceptance = keep, acceptance
+    report.settle("forward", "the script uses SiftingDataloader itself")
+    report.loader(type(loader).__name__, "training", "sifted by the script")
+    report.meter.listener = report.tick
+    return report.meter
+
+
+def _log_to_stderr() -> None:
+    """Job lines go to stderr, unless the script has set up the logger itself."""
+    if logger.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

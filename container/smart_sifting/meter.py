@@ -1,0 +1,129 @@
+"""What a job's sifting did and cost, counted while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from smart_sifting.no_trace import devices_of
+
+HISTORY_POINTS = 400
+MAX_CLASSES = 1000
+
+
+@dataclass
+class Meter:
+    """Counters of one process. Seconds are wall-clock time.
+
+    Attributes:
+        untouched: (training, data) seconds of steps on whole batches in which nothing of ours
+            ran: what a step costs without sifting.
+        listener: called after each batch that came from a loader.
+    """
+
+    clock: Callable[[], float] = time.perf_counter
+    seen: int = 0
+    kept: int = 0
+    left_over: int = 0
+    non_finite: int = 0
+    batches_seen: int = 0
+    batches_given: int = 0
+    epochs: int = 0
+    steps: int = 0
+    scoring_seconds: float = 0.0
+    training_seconds: float = 0.0
+    data_seconds: float = 0.0
+    discovery_seconds: float = 0.0
+    untouched: list[tuple[float, float]] = field(default_factory=list)
+    classes: dict[int, list[int]] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    started: float = 0.0
+    listener: Callable[[], None] | None = None
+    _stride: int = 1
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    def whole_batch(self, samples: int) -> None:
+        """A batch that was given as the loader made it."""
+        self.batches_seen += 1
+        self.batches_given += 1
+        self.seen += samples
+        self.kept += samples
+        self._tell()
+
+    def sifted_batch(self, losses: Tensor, rows: Sequence[int], labels: Tensor | None) -> None:
+        """A batch that was scored: (n,) losses, the rows kept, and (n,) integer labels if any."""
+        self.batches_seen += 1
+        self.seen += len(losses)
+        self.kept += len(rows)
+        finite = losses[torch.isfinite(losses)]
+        self.non_finite += len(losses) - len(finite)
+        if labels is not None:
+            self._count_classes(labels, rows)
+        if len(finite):
+            self._point(float(finite.mean()))
+        self._tell()
+
+    def unsifted_step(self) -> tuple[float, float] | None:
+        """What one whole batch costs in (training, data) seconds; None if nothing was given yet.
+
+        The median of the untouched steps. Without any, the mean of the steps on kept samples: a
+        step on a full batch costs the same whichever samples are in it.
+        """
+        if not self.untouched and not self.batches_given:
+            return None
+        if not self.untouched:
+            return (
+                self.training_seconds / self.batches_given,
+                self.data_seconds / self.batches_seen,
+            )
+        return median(t for t, _ in self.untouched), median(d for _, d in self.untouched)
+
+    def absorb(self, other: Meter) -> None:
+        """Count what the other has counted of whole batches and their seconds."""
+        self.seen += other.seen
+        self.kept += other.kept
+        self.batches_seen += other.batches_seen
+        self.batches_given += other.batches_given
+        self.training_seconds += other.training_seconds
+        self.data_seconds += other.data_seconds
+
+    def _tell(self) -> None:
+        if self.listener is not None:
+            self.listener()
+
+    def _count_classes(self, labels: Tensor, rows: Sequence[int]) -> None:
+        for column, some in enumerate((labels, labels[list(rows)])):
+            values, counts = some.unique(return_counts=True)
+            for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+                if value in self.classes or len(self.classes) < MAX_CLASSES:
+                    self.classes.setdefault(value, [0, 0])[column] += count
+
+    def _point(self, loss: float) -> None:
+        """Keep at most HISTORY_POINTS points, evenly spread: halve them when they are too many."""
+        if self.batches_seen % self._stride:
+            return
+        self.history.append(
+            {
+                "step": self.batches_given,
+                "seconds": round(self.clock() - self.started, 3),
+                "kept_share": round(self.kept / self.seen, 4),
+                "loss": round(loss, 6),
+            }
+        )
+        if len(self.history) > HISTORY_POINTS:
+            self.history = self.history[::2]
+            self._stride *= 2
+
+
+def synchronize(modules: Sequence[torch.nn.Module]) -> None:
+    """Wait for the accelerator, so that a clock reads the work and not its queueing."""
+    for device in devices_of(modules):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)

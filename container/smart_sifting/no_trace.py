@@ -1,0 +1,80 @@
+"""A forward pass that leaves nothing behind: the next training step cannot tell that it happened."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def no_trace(modules: Iterable[nn.Module], *, evaluate: bool = True) -> Iterator[None]:
+    """Run a block without gradients; flags, buffers, generators and autocast's cache are kept.
+
+    Args:
+        modules: the roots that the block will call.
+        evaluate: put every submodule in eval mode inside, each back to its own flag after.
+            False replays a training forward: buffers that it changes are put back.
+    """
+    roots = list(modules)
+    flags = [(m, m.training) for root in roots for m in root.modules()] if evaluate else []
+    buffers = [] if evaluate else [(b, b.clone()) for root in roots for b in root.buffers()]
+    generators = GeneratorStates(devices_of(roots))
+    cache_enabled = torch.is_autocast_cache_enabled()
+    try:
+        for module, _ in flags:
+            module.training = False
+        # A weight cast to half precision without gradients must not be found by the training step.
+        torch.set_autocast_cache_enabled(False)
+        with torch.no_grad():
+            yield
+    finally:
+        for buffer, before in buffers:
+            # Through `.data`: autograd must not take this for a change since the user's forward.
+            buffer.data.copy_(before)
+        torch.set_autocast_cache_enabled(cache_enabled)
+        for module, training in flags:
+            module.training = training
+        generators.restore()
+
+
+class GeneratorStates:
+    """The state of every global random generator that a forward pass could draw from."""
+
+    def __init__(self, devices: Iterable[torch.device] = ()) -> None:
+        self._cpu = torch.get_rng_state()
+        self._cuda = {d: torch.cuda.get_rng_state(d) for d in devices if d.type == "cuda"}
+        self._python = random.getstate()
+        # Only if the program has loaded it: importing numpy here would cost more than it saves.
+        self._numpy: Any = sys.modules.get("numpy.random")
+        self._numpy_state = self._numpy.get_state() if self._numpy is not None else None
+
+    def restore(self) -> None:
+        torch.set_rng_state(self._cpu)
+        for device, state in self._cuda.items():
+            torch.cuda.set_rng_state(state, device)
+        random.setstate(self._python)
+        if self._numpy is not None:
+            self._numpy.set_state(self._numpy_state)
+
+
+def devices_of(modules: Iterable[nn.Module]) -> set[torch.device]:
+    """The devices on which the modules' parameters lie now."""
+    return {p.device for module in modules for p in module.parameters()}
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside a data-parallel wrapper.
+
+    A forward through `DistributedDataParallel` without gradients broadcasts buffers and makes the
+    next training forward skip its own synchronisation.
+    """
+    wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
+    while isinstance(module, wrappers):
+        module = module.module
+    return module

@@ -1,0 +1,286 @@
+"""From a stream of batches to a stream of batches of what still teaches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from smart_sifting import batches as batch_ops
+from smart_sifting.acceptance import Acceptance, acceptance
+from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
+from smart_sifting.epoch_plan import EpochPlan, Quota
+from smart_sifting.meter import Meter
+from smart_sifting.scoring import Scorer, Scores
+from smart_sifting.sift_config.job_config import SiftConfig
+
+# A draw from fewer samples than these hardly knows an easy one from a hard one.
+SMALLEST_WINDOW = 64
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a loader says of its epochs before it runs. None: it does not say."""
+
+    samples: int | None
+    batch_size: int | None
+    drop_last: bool = False
+
+
+class Sifter:
+    """What outlives an epoch: the loss history, the generator, carried samples and the delay.
+
+    Args:
+        config: how much to keep and by which rule.
+        score: gives each sample its loss.
+        transform: makes batches indexable, where the structure alone does not.
+        dim: the dimension of tensors on which samples lie (0 or 1); None finds out.
+        meter: where it counts.
+    """
+
+    def __init__(
+        self,
+        config: SiftConfig,
+        score: Scorer,
+        *,
+        transform: SiftingBatchTransform | None = None,
+        dim: int | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        self.config = config
+        self.score = score
+        self.dim = dim
+        self.meter = Meter() if meter is None else meter
+        self.rule: Acceptance = acceptance(
+            config.acceptance, config.beta_value, config.loss_history_length, config.seed
+        )
+        self.steps = 0
+        self._settled_steps = 0
+        self.carried: list[Any] = []
+        self._transform = transform
+
+    def plan(self, shape: Shape) -> EpochPlan | None:
+        """The coming epoch, None when its length is not known or not fixed."""
+        if shape.samples is None or shape.batch_size is None:
+            return None
+        if self.config.acceptance == "probabilistic":
+            return None
+        return EpochPlan(
+            shape.samples, shape.batch_size, self.config.keep, shape.drop_last, self.delay()
+        )
+
+    def delay(self) -> int:
+        """Batches of the coming epoch that are given whole."""
+        if self.config.repeat_delay_per_epoch:
+            return self.config.sift_delay
+        return max(0, self.config.sift_delay - self._settled_steps)
+
+    def settle_epoch(self) -> None:
+        """An epoch has ended: the next one's plan counts its steps. Not before, for `len()` must
+        not change in the middle of an epoch."""
+        self._settled_steps = self.steps
+
+    def transformed(self, batch: Any) -> Any:
+        return batch if self._transform is None else self._transform.transform(batch)
+
+    def restored(self, transformed: Any) -> Any:
+        if self._transform is None:
+            return transformed
+        return self._transform.reverse_transform(transformed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed job needs to go on with the same draws."""
+        return {"rule": self.rule.state_dict(), "steps": self.steps, "carried": list(self.carried)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rule.load_state_dict(state["rule"])
+        self.steps = self._settled_steps = int(state["steps"])
+        self.carried = list(state["carried"])
+
+
+@dataclass
+class _Piece:
+    """Kept rows of one batch, not yet given. `original` is given as it is if every row is kept."""
+
+    transformed: Any
+    original: Any
+    rows: list[int]
+    samples: int
+
+    def whole(self) -> bool:
+        return len(self.rows) == self.samples
+
+
+class SiftedEpoch:
+    """One pass over `source`: an iterator of full batches of kept samples.
+
+    Args:
+        sifter: whose history and carried samples it goes on with.
+        source: the plain loader's batches that are left of this epoch.
+        plan: its exact length; None keeps the share without a fixed end.
+        shape: what the plain loader says of itself.
+        untouched: samples of this epoch that were given whole before; they count.
+    """
+
+    def __init__(
+        self,
+        sifter: Sifter,
+        source: Iterator[Any],
+        plan: EpochPlan | None,
+        shape: Shape,
+        untouched: int = 0,
+    ) -> None:
+        self._sifter = sifter
+        self._meter = sifter.meter
+        self._source = source
+        self._quota = Quota(sifter.config.keep, plan)
+        self._shape = shape
+        self._batch_size = shape.batch_size
+        self._delay = sifter.delay()
+        self._pieces: list[_Piece] = []
+        self._waiting = 0
+        self._window = 1
+        self._ended = False
+        self._given_at: float | None = None
+        if untouched:
+            self._quota.untouched(untouched)
+        self._take_carried()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        asked = self._meter.clock()
+        if self._given_at is not None:
+            self._meter.training_seconds += asked - self._given_at
+            self._given_at = None
+        data_before = self._meter.data_seconds
+        try:
+            batch = self._next_batch()
+        finally:
+            inside = self._meter.clock() - asked
+            self._meter.scoring_seconds += inside - (self._meter.data_seconds - data_before)
+        self._sifter.steps += 1
+        self._given_at = self._meter.clock()
+        return batch
+
+    def close(self) -> None:
+        """Count what was kept but never asked for: the script broke out of the loop."""
+        self._ended = True
+        self._meter.left_over += self._waiting
+        self._pieces, self._waiting = [], 0
+        self._sifter.settle_epoch()
+
+    def _next_batch(self) -> Any:
+        if self._delay > 0:
+            try:
+                return self._delayed_batch()
+            except StopIteration:
+                self._ended, self._delay = True, 0
+        while not self._ended and not self._full():
+            self._sift_window()
+        if self._full():
+            return self._give(self._batch_size or self._waiting)
+        if self._waiting and not self._shape.drop_last:
+            return self._give(self._waiting)
+        self._carry()
+        self._sifter.settle_epoch()
+        raise StopIteration
+
+    def _delayed_batch(self) -> Any:
+        batch = self._fetch()
+        samples = batch_ops.batch_size(self._sifter.transformed(batch), self._sifter.dim)
+        self._delay -= 1
+        self._quota.untouched(samples)
+        self._meter.whole_batch(samples)
+        return batch
+
+    def _full(self) -> bool:
+        return self._batch_size is not None and self._waiting >= self._batch_size
+
+    def _sift_window(self) -> None:
+        """Score the next window of batches and keep its quota."""
+        pieces, scores = [], []
+        while len(pieces) < self._window:
+            try:
+                original = self._fetch()
+            except StopIteration:
+                self._ended = True
+                break
+            transformed = self._sifter.transformed(original)
+            samples = batch_ops.batch_size(transformed, self._sifter.dim)
+            if self._batch_size is None:
+                self._batch_size = samples
+            self._window = self._window_of(samples)
+            scores.append(self._sifter.score(transformed, original, samples))
+            pieces.append(_Piece(transformed, original, [], samples))
+        if pieces:
+            self._keep(pieces, scores)
+
+    def _window_of(self, samples: int) -> int:
+        """Batches in a window: enough to choose from, and one alone when nothing is dropped."""
+        keep = self._sifter.config.keep
+        if keep == 1:
+            return 1
+        return max(math.ceil(1 / keep), math.ceil(SMALLEST_WINDOW / max(1, samples)))
+
+    def _keep(self, pieces: list[_Piece], scores: list[Scores]) -> None:
+        window = sum(piece.samples for piece in pieces)
+        grant, room = self._quota.grant(window), self._quota.room()
+        chosen = self._sifter.rule.choose(torch.cat([each.losses for each in scores]), grant, room).tolist()
+        self._quota.spend(window, len(chosen))
+        start = 0
+        for piece, some in zip(pieces, scores, strict=True):
+            piece.rows = [row - start for row in chosen if start <= row < start + piece.samples]
+            start += piece.samples
+            self._meter.sifted_batch(some.losses, piece.rows, some.labels)
+            if piece.rows:
+                self._pieces.append(piece)
+                self._waiting += len(piece.rows)
+
+    def _give(self, samples: int) -> Any:
+        """The oldest `samples` kept samples as one batch."""
+        self._waiting -= samples
+        self._meter.batches_given += 1
+        first = self._pieces[0]
+        if first.whole() and first.samples == samples and first.original is not None:
+            return self._pieces.pop(0).original
+        return self._sifter.restored(self._merged(samples))
+
+    def _merged(self, samples: int) -> Any:
+        parts = []
+        while samples:
+            piece = self._pieces[0]
+            rows, piece.rows = piece.rows[:samples], piece.rows[samples:]
+            parts.append(batch_ops.take(piece.transformed, rows, self._sifter.dim))
+            samples -= len(rows)
+            if not piece.rows:
+                self._pieces.pop(0)
+            else:
+                # What is left of it can no longer be given as the loader made it.
+                piece.original = None
+        return parts[0] if len(parts) == 1 else batch_ops.merge(parts, self._sifter.dim)
+
+    def _carry(self) -> None:
+        """Keep what makes no full batch for the next epoch, as the loader's drop_last says."""
+        if self._waiting:
+            self._sifter.carried.append(self._merged(self._waiting))
+            self._waiting = 0
+
+    def _take_carried(self) -> None:
+        for transformed in self._sifter.carried:
+            samples = batch_ops.batch_size(transformed, self._sifter.dim)
+            rows = list(range(samples))
+            self._pieces.append(_Piece(transformed, None, rows, samples))
+            self._waiting += samples
+        self._sifter.carried = []
+
+    def _fetch(self) -> Any:
+        start = self._meter.clock()
+        try:
+            return next(self._source)
+        finally:
+            self._meter.data_seconds += self._meter.clock() - start
