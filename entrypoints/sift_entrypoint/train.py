@@ -91,9 +91,11 @@ def _variables(job: Job, folder: str, argv: list[str], devices: Devices) -> dict
     variables |= environment(job, argv, devices)
     # What the script printed is in the log even when it is killed.
     variables.setdefault("PYTHONUNBUFFERED", "1")
-    path = [folder, *pythonpath.folders(bool(job.sift_config), is_distributed(job))]
-    inherited = variables.get("PYTHONPATH")
-    variables["PYTHONPATH"] = os.pathsep.join(path + ([inherited] if inherited else []))
+    # Ours first: a sitecustomize of the script's own is run by it, and would hide it.
+    path = [*pythonpath.folders(bool(job.sift_config), is_distributed(job)), folder]
+    if "PYTHONPATH" in variables:
+        path.append(variables["PYTHONPATH"])
+    variables["PYTHONPATH"] = os.pathsep.join(path)
     if is_distributed(job):
         _prepare_ranks(job, variables)
     return variables
