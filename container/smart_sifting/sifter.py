@@ -139,7 +139,8 @@ class SiftedEpoch:
         self._quota = Quota(sifter.config.keep, plan)
         self._shape = shape
         self._batch_size = shape.batch_size
-        self._delay = sifter.delay()
+        # With everything kept there is nothing to choose, and so nothing to score.
+        self._delay = math.inf if sifter.config.keep == 1 else sifter.delay()
         self._pieces: list[_Piece] = []
         self._waiting = 0
         self._window = 1

@@ -21,6 +21,7 @@ from smart_sifting.dataloader.sift_dataloader import shape_of
 from smart_sifting.discovery.agreement import agreed, world_size
 from smart_sifting.discovery.epochs import WatchedEpoch
 from smart_sifting.discovery.program import NotTraceable, Program, program_of
+from smart_sifting.discovery.schedules import stretch
 from smart_sifting.discovery.tape import Tape
 from smart_sifting.discovery.user_loss import load_loss
 from smart_sifting.discovery.watch import (
@@ -159,11 +160,12 @@ class Discoverer:
         if verdict is Verdict.SIFT:
             self._sift(loader, watch, reason)
         elif verdict is Verdict.PASS:
-            self.pass_through(watch, reason)
+            self.pass_through(loader, watch, reason)
         return verdict
 
-    def pass_through(self, watch: Watch, reason: str) -> None:
+    def pass_through(self, loader: DataLoader[Any], watch: Watch, reason: str) -> None:
         """Give all data of this loader from now on, and say why."""
+        self._fit_schedules(loader, watch, self.plain_length)
         watch.limited = watch.role is Role.TRAINING and world_size() > 1
         watch.role, watch.scorer = Role.PASSED, None
         self._nothing_to_sift = True
@@ -242,8 +244,23 @@ class Discoverer:
         watch.role = Role.TRAINING
         watch.sifter = Sifter(self.config, watch.scorer, meter=self.report.meter)
         self._nothing_to_sift = False
+        self._fit_schedules(loader, watch, self.length)
         self.report.settle("forward", reason)
         self.report.loader(watch.name, "training", reason)
+
+    def _fit_schedules(
+        self, loader: DataLoader[Any], watch: Watch, length: Callable[[Any], int]
+    ) -> None:
+        """Make good on a length that was told before the loader's role was known."""
+        told, watch.told = watch.told, None
+        if told is None or told == (true := length(loader)):
+            return
+        fitted = stretch(told, true, passes=self.report.meter.epochs)
+        self.report.note(
+            f"len() of {watch.name} was {told} before its role was known and is {true}: "
+            f"{fitted} learning-rate schedulers were fitted; what else the script computed from "
+            "it was not"
+        )
 
 
 def _shuffles(loader: DataLoader[Any]) -> bool:

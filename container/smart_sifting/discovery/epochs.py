@@ -218,7 +218,7 @@ class WatchedEpoch:
         """Sifting failed in the middle of an epoch: give what is left of it as it is."""
         if self._sifted is not None:
             self._sifted.close()
-        self._discoverer.pass_through(self._watch, reason)
+        self._discoverer.pass_through(self._loader, self._watch, reason)
         self._limit = self._planned_batches() if self._watch.limited else None
         self._phase = self._count
         return self._phase()

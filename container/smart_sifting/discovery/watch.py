@@ -108,7 +108,7 @@ class Watch:
         if optimizers_in_turn is not None:
             return Verdict.PASS, optimizers_in_turn
         if self.scorer is not None and self.steps:
-            return Verdict.SIFT, f"the loss of {self.name} was replayed and agrees"
+            return Verdict.SIFT, "the script's own loss, replayed on other batches, agrees with it"
         if len(self.failures) >= FAILURES:
             return Verdict.PASS, self.failures[-1]
         if self.handed < PATIENCE:

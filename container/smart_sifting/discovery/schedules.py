@@ -1,0 +1,76 @@
+"""Learning-rate schedules that were built from a length that turned out to be another.
+
+A script builds its schedule from `len(loader)` before anyone can know what the loader is for.
+Where the answer was wrong, the schedulers that step with every batch are made to run at the pace
+of the true length, so that they still end exactly at the end: each call advances them by
+told / true steps on average.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+_paces: WeakKeyDictionary[LRScheduler, _Pace] = WeakKeyDictionary()
+_patched: set[type] = set()
+
+
+def stretch(told: int, true: int, passes: int) -> int:
+    """Fit the running per-batch schedulers, built for `told` batches an epoch, to `true` ones.
+
+    Args:
+        passes: epochs begun so far; a scheduler that has stepped no oftener steps by the epoch.
+
+    Returns:
+        How many schedulers it fitted.
+    """
+    fitted = 0
+    for scheduler in _running():
+        calls = scheduler._step_count - 1
+        if calls > passes:
+            _pace(scheduler, told / true, calls)
+            fitted += 1
+    return fitted
+
+
+class _Pace:
+    """Steps to take for the calls so far, less those taken."""
+
+    def __init__(self, ratio: float, calls: int) -> None:
+        self.ratio = ratio
+        self.owed = calls * (ratio - 1)
+
+    def due(self) -> int:
+        """How many steps the next call takes."""
+        self.owed += self.ratio
+        # A rounding error must not take the last step away.
+        steps = max(0, int(self.owed + 1e-6))
+        self.owed -= steps
+        return steps
+
+
+def _running() -> list[LRScheduler]:
+    """Every scheduler of this process that no other scheduler steps."""
+    found = [each for each in gc.get_objects() if isinstance(each, LRScheduler)]
+    inner = {id(child) for each in found for child in getattr(each, "_schedulers", ())}
+    return [e for e in found if id(e) not in inner and not isinstance(e, ReduceLROnPlateau)]
+
+
+def _pace(scheduler: LRScheduler, ratio: float, calls: int) -> None:
+    _paces[scheduler] = _Pace(ratio, calls)
+    kind = type(scheduler)
+    if kind in _patched:
+        return
+    _patched.add(kind)
+    original = kind.step
+
+    # On the class: an attribute of the object would end up in its state_dict.
+    def step(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
+        pace = _paces.get(self)
+        for _ in range(1 if pace is None else pace.due()):
+            original(self, *args, **kwargs)
+
+    kind.step = step  # type: ignore[method-assign]
