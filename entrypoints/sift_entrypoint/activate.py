@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
+from .lines import buffer_lines, shares_its_streams
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +34,8 @@ def _activate() -> None:
     raw = os.environ.get(_ARGUMENTS_VARIABLE, raw) if raw is not None else None
     if raw:
         sys.argv += _strings(raw)
+    if shares_its_streams():
+        buffer_lines()
     if os.environ.get(_CONFIG_VARIABLE) and not _is_launcher():
         _after_import("torch", _install)
 

@@ -66,9 +66,7 @@ def _unpack(archive: str, folder: str) -> None:
             f"pack the code with paths inside its folder"
         ) from error
     except tarfile.TarError as error:
-        raise CodeError(
-            f"{archive} is not a tar archive: {error}; pack it with tar -czf"
-        ) from error
+        raise CodeError(f"{archive} is not a tar archive: pack the code with tar -czf") from error
     except (OSError, EOFError) as error:
         raise CodeError(f"cannot unpack {archive} into {folder}: {error}") from error
 

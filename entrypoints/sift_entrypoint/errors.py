@@ -8,6 +8,9 @@ class EntrypointError(Exception):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
+
 
 class ContractError(EntrypointError):
     """A file of the contract (``input/config``, ``sm_drivers``) is missing or cannot be read."""

@@ -61,11 +61,16 @@ class LineStream:
                 return
 
 
+def shares_its_streams() -> bool:
+    """Whether this process is a rank among several on this host: they print to one pipe."""
+    return os.environ.get("LOCAL_WORLD_SIZE", "1") != "1" or "--multiprocessing-fork" in sys.argv
+
+
 def buffer_lines() -> None:
     """Make this Python process print one whole line with one write, even when unbuffered.
 
-    Ranks on one host share one pipe. ``PYTHONUNBUFFERED`` has ``print`` write a line's text and
-    its newline apart, and another rank's line can land between the two.
+    ``PYTHONUNBUFFERED`` has ``print`` write a line's text and its newline apart, and another
+    rank's line can land between the two.
     """
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # None or replaced streams stay as is

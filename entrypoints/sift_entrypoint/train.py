@@ -121,10 +121,16 @@ def _install(job: Job, folder: str, variables: dict[str, str], signals: Signals)
     clean = {name: value for name, value in variables.items() if name != SIFT_CONFIG_VARIABLE}
     outcome = run(pip + wanted, clean, signals)
     if outcome.returncode != 0:
-        last = outcome.stderr_tail.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise InstallError(
-            f"pip install {' '.join(wanted)} failed in {folder}: {''.join(last) or 'see the log'}"
+            f"pip install {' '.join(wanted)} failed in {folder}: {_complaint(outcome.stderr_tail)}"
         )
+
+
+def _complaint(printed: bytes) -> str:
+    """What pip names as the error, below which it may print hints."""
+    lines = [line.strip() for line in printed.decode("utf-8", "replace").splitlines()]
+    errors = [line for line in lines if line.lower().startswith("error:")]
+    return (errors or [line for line in lines if line] or ["see the log"])[-1]
 
 
 def _wait_for_hosts(job: Job) -> None:

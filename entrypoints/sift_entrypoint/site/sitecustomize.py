@@ -11,11 +11,11 @@ def _sift() -> None:
     in_job = "SM_HP_SIFT_CONFIG" in os.environ
     if in_job or any(a.startswith(("--sift_config", "--sift_arguments")) for a in sys.argv):
         import sift_entrypoint.activate  # noqa: F401
-    # torchrun's ranks, and processes that multiprocessing spawns, share one pipe.
-    if os.environ.get("LOCAL_WORLD_SIZE", "1") != "1" or "--multiprocessing-fork" in sys.argv:
-        from sift_entrypoint.lines import buffer_lines
+    if "LOCAL_WORLD_SIZE" in os.environ or "--multiprocessing-fork" in sys.argv:
+        from sift_entrypoint.lines import buffer_lines, shares_its_streams
 
-        buffer_lines()
+        if shares_its_streams():
+            buffer_lines()
 
 
 def _next() -> None:
