@@ -19,6 +19,7 @@ from sift_launcher.errors import CodeBundleError
 MAX_FILES = 20_000
 MAX_BYTES = 500_000_000
 _LARGEST_NAMED = 3
+JOB_OUTPUT_MARK = ("source", "sourcedir.tar.gz")  # what makes a folder a job's output
 
 _FOLDERS_LEFT_OUT = frozenset(
     {".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", "__pycache__", "node_modules"}
@@ -82,7 +83,7 @@ def pack(bundle: CodeBundle, target: Path) -> None:
     # Level 1: the archive is read once, on this machine or after one upload.
     with (
         target.open("xb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, mtime=0) as zipped,
+        gzip.GzipFile("", "wb", 1, raw, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as archive,
     ):
         for file in bundle.files:
@@ -150,6 +151,7 @@ def _is_house_dust(entry: os.DirEntry[str], is_folder: bool) -> bool:
         or entry.name.endswith(".egg-info")
         or Path(entry.path, "pyvenv.cfg").exists()
         or Path(entry.path, "conda-meta").exists()
+        or Path(entry.path, *JOB_OUTPUT_MARK).exists()
     )
 
 
@@ -197,10 +199,9 @@ def _too_large(source_dir: Path, files: dict[str, int], total: int) -> CodeBundl
     largest = sorted(files, key=lambda path: (-files[path], path))[:_LARGEST_NAMED]
     named = ", ".join(f"{path} ({megabytes(files[path])})" for path in largest)
     return CodeBundleError(
-        f"{source_dir} has more than {len(files) - 1} files or {megabytes(total)}, too much to "
-        f"travel as code (at most {MAX_FILES} files, {megabytes(MAX_BYTES)}); the largest so far: "
-        f"{named}. Name the code's own folder with --source-dir, and hand in data with "
-        "--data CHANNEL=PATH"
+        f"{source_dir} is too large to travel as code: {len(files)} files and {megabytes(total)} "
+        f"so far, of at most {MAX_FILES} and {megabytes(MAX_BYTES)}; the largest: {named}. Name "
+        "the code's own folder with --source-dir, and hand in data with --data CHANNEL=PATH"
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from sift_launcher.bundle import CodeBundle
 from sift_launcher.errors import InstanceNotServed, OptionError
 from sift_launcher.job_spec import HyperParameter, JobSpec
-from sift_launcher.surroundings import Surroundings
 from sift_launcher.paths import file_uri
+from sift_launcher.surroundings import Surroundings
 from sift_launcher.validation import (
     check_channels,
     check_environment,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from sift_launcher.bundle import pack
 from sift_launcher.errors import OutputError, ResourceInUse
-from sift_launcher.plan import Plan
 from sift_launcher.paths import local_path
+from sift_launcher.plan import Plan
 
 
 class TrainingService(Protocol):
@@ -67,5 +68,6 @@ def _unwritable(archive: Path, error: OSError) -> OutputError:
 
 def _remove(made: list[Path]) -> None:
     for folder in made:
-        if folder.is_dir() and not any(folder.iterdir()):
+        # Not empty: another job has come to use it. Gone: another launch has cleared it.
+        with suppress(OSError):
             folder.rmdir()

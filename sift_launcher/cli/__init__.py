@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sift_launcher.errors import JobInterrupted, SiftLaunchError, WrongCall
+
+if TYPE_CHECKING:
+    import click
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,7 +26,7 @@ def run(arguments: list[str]) -> int:
     import click
 
     from sift_launcher.cli.cmd_train import command
-    from sift_launcher.console import say_error
+    from sift_launcher.console import say, say_error
 
     try:
         command.main(arguments, prog_name="sift-launch", standalone_mode=False)
@@ -31,6 +35,12 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        return WrongCall.exit_code
+    except click.NoSuchOption as error:
+        say_error(f"no such option: {error.option_name}{_instead(error)}")
+        return WrongCall.exit_code
     except click.UsageError as error:
         say_error(" ".join(f"{error.format_message()} (sift-launch --help)".split()))
         return WrongCall.exit_code
@@ -43,6 +53,12 @@ def run(arguments: list[str]) -> int:
         say_error(_report(error))
         return 1
     return 0
+
+
+def _instead(error: click.NoSuchOption) -> str:
+    if error.possibilities:
+        return f"; did you mean {' or '.join(sorted(error.possibilities))}?"
+    return "; what the script should get goes after --"
 
 
 def _let_go_of_stdout() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -34,7 +35,8 @@ def launch(plan: Plan, *, wait: bool, as_json: bool) -> None:
         submit(plan, service)
         say(f"job {plan.name} runs in a process on this machine; Ctrl-C stops it")
         with live_log(sys.stderr if as_json else sys.stdout) as log:
-            status = follow(service, plan.name, log, lambda: interrupts.pass_on(service, plan.name))
+            react = partial(interrupts.pass_on, service, plan.name, log)
+            status = follow(service, plan.name, log, react)
     if as_json:
         _print_job(service, plan.name, as_json)
     conclude(service, plan.name, status)
@@ -90,11 +92,12 @@ class _Interrupts:
     ) -> None:
         signal.signal(signal.SIGINT, self._before)
 
-    def pass_on(self, service: LocalTrainingService, name: str) -> None:
+    def pass_on(self, service: LocalTrainingService, name: str, log: LiveLog) -> None:
         """Does what the interrupts so far want of the job."""
         if self._wanted == self._passed_on:
             return
         self._passed_on = self._wanted
+        log.show("")
         try:
             if self._wanted == 1:
                 service.stop_training_job(TrainingJobName=name)

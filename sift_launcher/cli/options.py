@@ -64,9 +64,12 @@ def sift_config(
         changes: dict[str, Any] = {"keep": keep, "sift_delay": sift_delay, "loss": loss}
         return replace(base, **{key: each for key, each in changes.items() if each is not None})
     except SiftConfigValidationException as error:
-        raise SiftConfigError(
-            f"{', '.join(n for n in named if n != '--sift-config')}: {error}"
-        ) from error
+        typed = ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in given.items()
+            if value is not None
+        )
+        raise SiftConfigError(f"{typed}: {error}") from error
 
 
 def _parsed(text: str) -> SiftConfig:

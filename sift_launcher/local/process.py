@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 from sift_launcher.local.tree import HostTree
 
@@ -33,6 +34,7 @@ class ProcessRunner:
     def start(self, tree: HostTree, log: Path) -> ProcessHost:
         """See HostRunner."""
         with log.open("ab") as output:
+            _keep_from_installing(tree.code, output)
             process = subprocess.Popen(
                 [self._python, "-m", "sift_entrypoint.train"],
                 cwd=tree.code,
@@ -93,6 +95,16 @@ def _processes_with(mark: bytes) -> Iterator[int]:
         with suppress(OSError):
             if mark in (folder / "environ").read_bytes().split(b"\0"):
                 yield int(folder.name)
+
+
+def _keep_from_installing(code: Path, log: BinaryIO) -> None:
+    """In a container the entrypoint installs these; here they would change the user's own
+    environment. The files are the job's copy."""
+    for name in ("requirements.txt", "setup.py"):
+        if (code / name).is_file():
+            (code / name).unlink()
+            told = f"sift: {name} is not installed: a process runs in your own environment as it is"
+            log.write(f"{told}\n".encode())
 
 
 def _has_runtime(python: str) -> bool:

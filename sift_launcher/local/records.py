@@ -150,8 +150,11 @@ class JobRecords:
             folders = [path for path in self._jobs.iterdir() if not path.name.startswith(".")]
         except FileNotFoundError:
             return iter(())
-        made = {folder: (folder / "request.json").stat().st_mtime_ns for folder in folders}
-        return (JobRecord(folder) for folder in sorted(folders, key=made.__getitem__, reverse=True))
+        made = {}
+        for folder in folders:
+            with contextlib.suppress(OSError):  # removed meanwhile, or none of ours
+                made[folder] = (folder / "request.json").stat().st_mtime_ns
+        return (JobRecord(folder) for folder in sorted(made, key=made.__getitem__, reverse=True))
 
     def create(
         self, name: str, request: dict[str, Any], settings: dict[str, Any], status: dict[str, Any]

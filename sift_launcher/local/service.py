@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sift_launcher.errors import JobHasEnded, OutputError, ValidationError
+from sift_launcher.errors import JobHasEnded, ValidationError
 from sift_launcher.local.process import kill_left_over
 from sift_launcher.local.records import JobRecord, JobRecords
 from sift_launcher.local.status import ENDED, Status, created, ended
@@ -198,7 +198,7 @@ def _check(request: dict[str, Any]) -> None:
         )
     output = request["OutputDataConfig"]["S3OutputPath"]
     if local_path(output) is None:
-        raise OutputError(f"a job on this machine writes to file:// addresses, not to {output}")
+        raise ValidationError(f"a job on this machine writes to file:// addresses, not to {output}")
 
 
 def _start_supervisor(record: JobRecord, lock: int) -> None:

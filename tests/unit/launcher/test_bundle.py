@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from sift_launcher.bundle import CodeBundle, CodeFile, list_bundle, megabytes, pack
+from sift_launcher.errors import CodeBundleError
+
+
+def write(root: Path, *paths: str) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(path)
+
+
+def names(bundle: CodeBundle) -> list[str]:
+    return [file.path for file in bundle.files]
+
+
+def test_a_bundle_is_the_folders_files_sorted_with_their_sizes(tmp_path: Path):
+    write(tmp_path, "train.py", "net/conv.py", "conf.yaml")
+    assert list_bundle(tmp_path, "train.py") == CodeBundle(
+        str(tmp_path),
+        (CodeFile("conf.yaml", 9), CodeFile("net/conv.py", 11), CodeFile("train.py", 8)),
+    )
+
+
+def test_version_control_environments_caches_and_secrets_stay_behind(tmp_path: Path):
+    write(tmp_path, "train.py", ".git/HEAD", "venv/x", ".venv/y", "a/__pycache__/b.pyc", "a/c.py")
+    write(tmp_path, "myenv/pyvenv.cfg", "myenv/lib/z.py", ".env", ".env.prod", "p.egg-info/PKG")
+    bundle = list_bundle(tmp_path, "train.py")
+    assert names(bundle) == ["a/c.py", "train.py"]
+    assert bundle.left_out == (
+        ".env", ".env.prod", ".git/", ".venv/", "a/__pycache__/", "myenv/", "p.egg-info/", "venv/",
+    )  # fmt: skip
+
+
+def test_the_output_folder_and_other_jobs_outputs_stay_behind(tmp_path: Path):
+    write(tmp_path, "train.py", "sift-output/a/output/model.tar.gz", "old/source/sourcedir.tar.gz")
+    bundle = list_bundle(tmp_path, "train.py", exclude=[tmp_path / "sift-output"])
+    assert names(bundle) == ["train.py"]
+    assert bundle.left_out == ("old/", "sift-output/")
+
+
+@pytest.mark.parametrize(
+    ("gitignore", "kept"),
+    [
+        ("*.ckpt\n", ["data/big.bin", "data/keep.txt", "lib/data/x", "train.py"]),
+        ("# data/\n\ndata/\n", ["a.ckpt", "train.py"]),
+        ("/data\n", ["a.ckpt", "lib/data/x", "train.py"]),
+        ("data/*\n!data/keep.txt\n", ["a.ckpt", "data/keep.txt", "lib/data/x", "train.py"]),
+        ("**/data/\n", ["a.ckpt", "train.py"]),
+        ("lib/data\n", ["a.ckpt", "data/big.bin", "data/keep.txt", "train.py"]),
+        ("a.ckpt/\n", ["a.ckpt", "data/big.bin", "data/keep.txt", "lib/data/x", "train.py"]),
+        ("*\n", ["train.py"]),
+    ],
+)
+def test_gitignore_is_honoured_and_the_script_travels_all_the_same(
+    tmp_path: Path, gitignore: str, kept: list[str]
+):
+    write(tmp_path, "train.py", "a.ckpt", "data/big.bin", "data/keep.txt", "lib/data/x")
+    (tmp_path / ".gitignore").write_text(gitignore)
+    assert [n for n in names(list_bundle(tmp_path, "train.py")) if n != ".gitignore"] == kept
+
+
+def test_a_script_in_a_folder_that_is_left_out_travels(tmp_path: Path):
+    write(tmp_path, "build/train.py", "build/other.py", "x.py")
+    (tmp_path / ".gitignore").write_text("build/\nother.py\n.gitignore\n")
+    assert names(list_bundle(tmp_path, "build/train.py")) == ["build/train.py", "x.py"]
+
+
+def test_links_are_followed_once(tmp_path: Path):
+    write(tmp_path, "code/train.py", "shared/util.py")
+    (tmp_path / "code/shared").symlink_to("../shared")
+    (tmp_path / "code/loop").symlink_to(".")
+    (tmp_path / "code/broken").symlink_to("nowhere")
+    bundle = list_bundle(tmp_path / "code", "train.py")
+    assert names(bundle) == ["shared/util.py", "train.py"]
+    pack(bundle, tmp_path / "code.tar.gz")
+    with tarfile.open(tmp_path / "code.tar.gz") as archive:
+        assert all(member.isreg() for member in archive)
+        assert archive.extractfile("shared/util.py").read() == b"shared/util.py"
+
+
+def test_a_folder_too_large_is_refused_with_its_largest_files_and_the_mend(tmp_path: Path):
+    write(tmp_path, "train.py", "small.bin")
+    for name, size in (("big.bin", 600_000_000), ("medium.bin", 2_000_000)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    with pytest.raises(CodeBundleError) as caught:
+        list_bundle(tmp_path, "train.py")
+    assert str(caught.value).startswith(f"{tmp_path} is too large to travel as code: ")
+    assert "the largest: big.bin (600.0 MB)" in str(caught.value)
+    assert "--source-dir" in str(caught.value)
+    assert "--data CHANNEL=PATH" in str(caught.value)
+
+
+def test_equal_folders_pack_to_equal_archives(tmp_path: Path):
+    write(tmp_path / "a", "train.py", "x/y.py")
+    bundle = list_bundle(tmp_path / "a", "train.py")
+    for name in ("1.tar.gz", "2.tar.gz"):
+        pack(bundle, tmp_path / name)
+    assert (tmp_path / "1.tar.gz").read_bytes() == (tmp_path / "2.tar.gz").read_bytes()
+
+
+def test_an_archive_that_is_there_is_never_written_over(tmp_path: Path):
+    write(tmp_path, "train.py", "there.tar.gz")
+    with pytest.raises(FileExistsError):
+        pack(list_bundle(tmp_path, "train.py"), tmp_path / "there.tar.gz")
+    assert (tmp_path / "there.tar.gz").read_text() == "there.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(0, "0 B"), (999, "999 B"), (4200, "4.2 kB"), (31_000_000, "31.0 MB")]
+)
+def test_sizes_are_shown_in_readable_units(size: int, shown: str):
+    assert megabytes(size) == shown

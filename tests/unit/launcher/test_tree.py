@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sift_launcher.errors import SiftLaunchError, ValidationError
+from sift_launcher.local.tree import channel_path, hosts_of, lay_out
+
+
+def archive(path: Path, *members: tuple[str, bytes, int]) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content, mode in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), mode
+            tar.addfile(info, io.BytesIO(content))
+
+
+def request(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "TrainingJobName": "a",
+        "AlgorithmSpecification": {"TrainingImage": "file:///python", "TrainingInputMode": "File"},
+        "HyperParameters": {
+            "epochs": "3",
+            "sagemaker_submit_directory": json.dumps(f"file://{tmp_path}/code.tar.gz"),
+        },
+        "ResourceConfig": {"InstanceType": "process", "InstanceCount": 1},
+    } | more
+
+
+def read(base: Path, name: str) -> Any:
+    return json.loads((base / "input" / "config" / f"{name}.json").read_text())
+
+
+def test_the_tree_is_sagemakers(tmp_path: Path):
+    archive(tmp_path / "code.tar.gz", ("train.sh", b"#!/bin/sh\n", 0o755), ("a/b.py", b"b", 0o644))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "labels.csv").touch()
+    sources = {"train": f"file://{tmp_path}/data", "labels": f"file://{tmp_path}/labels.csv"}
+    channels = [
+        {"ChannelName": name, "DataSource": {"FileDataSource": {"FileUri": uri}}}
+        for name, uri in sources.items()
+    ]
+    checkpoints = {"S3Uri": f"file://{tmp_path}/kept", "LocalPath": "/opt/ml/checkpoints"}
+    base = tmp_path / "ml"
+    lay_out(
+        base, "algo-1", request(tmp_path, InputDataConfig=channels, CheckpointConfig=checkpoints)
+    )
+
+    assert (base / "code" / "train.sh").stat().st_mode & 0o777 == 0o755
+    assert (base / "code" / "a" / "b.py").read_text() == "b"
+    assert (base / "input" / "data" / "train").readlink() == tmp_path / "data"
+    assert (base / "input/data/labels/labels.csv").readlink() == tmp_path / "labels.csv"
+    assert (base / "checkpoints").readlink() == tmp_path / "kept"
+    assert (tmp_path / "kept").is_dir()
+    assert (base / "model").is_dir()
+    assert (base / "output" / "data").is_dir()
+    assert read(base, "hyperparameters") == {
+        "epochs": "3",
+        "sagemaker_submit_directory": json.dumps(f"{base}/code"),
+    }
+    assert read(base, "resourceconfig") == {
+        "current_host": "algo-1",
+        "current_instance_type": "process",
+        "current_group_name": "homogeneousCluster",
+        "hosts": ["algo-1"],
+        "instance_groups": [
+            {
+                "instance_group_name": "homogeneousCluster",
+                "instance_type": "process",
+                "hosts": ["algo-1"],
+            }
+        ],
+        "network_interface_name": "lo",
+    }
+    channel = {
+        "TrainingInputMode": "File",
+        "S3DistributionType": "FullyReplicated",
+        "RecordWrapperType": "None",
+    }
+    assert read(base, "inputdataconfig") == {"train": channel, "labels": channel}
+    assert read(base, "checkpointconfig") == checkpoints
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../outside.py", "a/../../b.py"])
+def test_code_that_would_land_elsewhere_is_refused(tmp_path: Path, name: str):
+    archive(tmp_path / "code.tar.gz", (name, b"x", 0o644))
+    with pytest.raises(SiftLaunchError, match=f"holds {name!r}, which is no plain file below"):
+        lay_out(tmp_path / "ml", "algo-1", request(tmp_path))
+
+
+def test_links_in_the_code_are_refused(tmp_path: Path):
+    with tarfile.open(tmp_path / "code.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("link.py")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(info)
+    with pytest.raises(SiftLaunchError, match=r"holds 'link\.py'"):
+        lay_out(tmp_path / "ml", "algo-1", request(tmp_path))
+
+
+def test_hosts_are_named_as_sagemaker_names_them():
+    assert hosts_of({"ResourceConfig": {"InstanceCount": 3}}) == ("algo-1", "algo-2", "algo-3")
+
+
+def test_channels_are_read_in_both_of_sagemakers_forms_and_from_this_machine_alone():
+    s3 = {"ChannelName": "x", "DataSource": {"S3DataSource": {"S3Uri": "file:///a%20b"}}}
+    assert channel_path(s3) == Path("/a b")
+    s3["DataSource"]["S3DataSource"]["S3Uri"] = "s3://bucket/x"
+    with pytest.raises(ValidationError, match="channel x is at s3://bucket/x"):
+        channel_path(s3)
