@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +61,9 @@ class JobTree:
         path = os.pathsep.join(str(each) for each in self.packages)
         return kept | {"PYTHONPATH": path, "SAGEMAKER_BASE_DIR": str(self.base)} | more
 
-    def start(self, **more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, **more: str) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
             [self.python, "-m", "sift_entrypoint.train"],
             cwd=self.base,
             env=self.environment(**more),
@@ -68,13 +71,15 @@ class JobTree:
             stderr=subprocess.PIPE,
             text=True,
         )
+        try:
+            yield process
+        finally:
+            process.kill()  # a job that hangs fails its test and does not hang it
+            process.wait()
 
     def run(self, **more: str) -> subprocess.CompletedProcess[str]:
         with self.start(**more) as process:
-            try:
-                out, err = process.communicate(timeout=DEADLINE)
-            finally:
-                process.kill()
+            out, err = process.communicate(timeout=DEADLINE)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     @property

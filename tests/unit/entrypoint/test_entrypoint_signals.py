@@ -88,6 +88,14 @@ def test_the_signal_reaches_a_shell_scripts_children(job: JobTree, until: Until)
     assert process.returncode == 5
 
 
+def test_the_script_starts_with_the_systems_own_signal_handling(job: JobTree) -> None:
+    # Python ignores SIGPIPE; a script's tools that inherited that would complain here.
+    job.script("yes | head -n 1\n", "run.sh")
+    job.hyperparameters("run.sh")
+    done = job.run()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "y\n", "")
+
+
 @NEEDS_PROC
 def test_orphans_of_the_script_are_reaped_while_it_runs(job: JobTree) -> None:
     job.script(
