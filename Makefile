@@ -51,8 +51,9 @@ $(SITE)-run: pyproject.toml $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[train,examples]"
 	@touch $@
 
-# Without a C compiler the public toolkit stays away, and the tests that compare with it say so.
+# The public toolkit is built from source; without a C compiler, what compares with it is skipped.
 $(SITE)-test: $(SITE)-run
 	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,lint]"
-	-$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,lint,parity]"
+	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,lint,parity]" || \
+	  echo "no public toolkit here (is there a C compiler?): its comparison is skipped"
 	@touch $@

@@ -45,7 +45,7 @@ class Figure:
 
 @dataclass
 class Result:
-    """What one benchmark found, and where."""
+    """What one benchmark found."""
 
     name: str
     figures: list[Figure]
@@ -53,6 +53,8 @@ class Result:
     """The single measurements by arm, in the order they were taken."""
 
     notes: list[str] = field(default_factory=list)
+    load_before: float = 0.0
+    """The machine's load average before it began: 0 where nothing else ran."""
 
     def write(self) -> Path:
         """Writes `results/<name>.json` and draws the page of all results anew."""
@@ -63,6 +65,7 @@ class Result:
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]]),
             "machine": machine(),
+            "load_before": self.load_before,
             "versions": versions(),
             "figures": [{**asdict(f), "ratio": round(f.ratio, 4)} for f in self.figures],
             "notes": self.notes,
@@ -138,6 +141,7 @@ def page() -> str:
             f"## {result['name']}",
             "",
             f"{result['date'][:10]}, {where['cores']} cores ({where['cpu']}), "
+            f"load {result['load_before']} before it began, "
             + ", ".join(f"{name} {number}" for name, number in result["versions"].items())
             + f": `{result['command']}`",
             "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +21,9 @@ def main() -> int:
         parser.error(f"no benchmark {sorted(unknown)[0]}: there are {', '.join(NAMES)}")
     failed = False
     for name in names:
+        load = round(os.getloadavg()[0], 1)
         result = import_module(f"benchmarks.{name}").measure()
+        result.load_before = load
         path = result.write()
         for figure in result.figures:
             verdict = {None: "", True: "  (holds)", False: "  (FAILS)"}[figure.holds]
