@@ -13,7 +13,7 @@ SITE := $(VENV)/installed
 .PHONY: run data test lint bench bench-fashion wheel clean
 
 run: $(SITE)-run
-	$(BIN)/python examples/side_by_side.py
+	$(BIN)/python examples/side_by_side.py $(ARGS)
 
 # Fashion-MNIST's files, into a cache outside the repository; prints the folder.
 data:
