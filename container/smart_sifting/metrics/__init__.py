@@ -1,0 +1,1 @@
+"""Recorders of what sifting did, for other people's loggers."""
