@@ -7,6 +7,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 
 VENV ?= .venv
+DIST ?= dist
 BIN := $(VENV)/bin
 SITE := $(VENV)/installed
 
@@ -34,7 +35,7 @@ bench-fashion: $(SITE)-run
 	$(BIN)/python benchmarks/run.py fashion $(ARGS)
 
 wheel: $(SITE)-test
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir $(DIST)
 
 clean:
 	rm -rf $(VENV) build dist sift-output .pytest_cache .mypy_cache .ruff_cache
