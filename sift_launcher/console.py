@@ -11,7 +11,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _CLEAR_LINE = b"\r\x1b[2K"
 
@@ -27,21 +30,38 @@ def say_error(text: str) -> None:
     say(f"\x1b[31m{text}\x1b[0m" if _has_colour() else text)
 
 
-def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; columns named `...:` are numbers, aligned to the right."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in columns:
         name = column.removesuffix(":")
         table.add_column(name, justify="right" if name != column else "left", overflow="fold")
+    _print(table, rows)
+
+
+def print_facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values on stdout, one a line, under a title."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left")
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    _print(table, rows)
+
+
+def _print(table: Table, rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     for row in rows:
-        table.add_row(*row)
+        # As text: what looks like markup in a reason or a path is none.
+        table.add_row(*map(Text, row))
     # Into a pipe the table is as wide as it wants: nothing is cut for a width nobody has.
     width = None if sys.stdout.isatty() else 200
-    Console(highlight=False, markup=False, width=width).print(table)
+    Console(highlight=False, width=width).print(table)
 
 
 class LiveLog:

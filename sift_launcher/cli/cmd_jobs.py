@@ -31,7 +31,7 @@ def command(as_json: bool) -> None:
         )
         for job in jobs
     ]
-    print_table(None, ("job", "status", "created", "seconds:"), rows)
+    print_table(("job", "status", "created", "seconds:"), rows)
 
 
 def _seconds(job: dict[str, object]) -> str:

@@ -15,7 +15,7 @@ from sift_launcher.cli.job_names import job_name
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt of all ranks as JSON.")
 def command(name: str, as_json: bool) -> None:
     """Prints one job's receipt."""
-    from sift_launcher.console import print_table
+    from sift_launcher.console import print_facts, print_table
     from sift_launcher.local.service import LocalTrainingService
     from sift_launcher.receipts import class_rows, job_receipt, one_line, picture, rows
 
@@ -24,9 +24,11 @@ def command(name: str, as_json: bool) -> None:
         sys.stdout.write(json.dumps(receipt.to_dict(), indent=2) + "\n")
         return
     state = "" if receipt.final else " (the job is still running)"
-    print_table(f"{name}{state}", ("receipt", ""), rows(receipt))
+    print_facts(f"{name}{state}", rows(receipt))
     if receipt.classes:
-        print_table(None, ("class:", "seen:", "kept:", "kept share:"), class_rows(receipt))
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+        print_table(("class:", "seen:", "kept:", "kept share:"), class_rows(receipt))
     sys.stdout.write(one_line(receipt) + "\n")
     drawn = picture(receipt, folder) if receipt.final else None
     if drawn:

@@ -15,7 +15,7 @@ from sift_launcher.cli.job_names import job_name
 def command(name: str, as_json: bool) -> None:
     """Describes one job."""
     from sift_launcher.cli.launch import to_json
-    from sift_launcher.console import print_table
+    from sift_launcher.console import print_facts
     from sift_launcher.local.service import LocalTrainingService
     from sift_launcher.receipts import results_folder
 
@@ -33,4 +33,4 @@ def command(name: str, as_json: bool) -> None:
     if "TrainingTimeInSeconds" in job:
         rows.append(("seconds of training", str(job["TrainingTimeInSeconds"])))
     rows += [("outputs", str(results_folder(record))), ("log", str(record.log))]
-    print_table(name, ("", ""), rows)
+    print_facts(name, rows)

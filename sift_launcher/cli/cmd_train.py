@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from sift_launcher.cli.options import (
     hyperparameters,
     sift_config,
 )
-from sift_launcher.cli.root import Root
+from sift_launcher.cli.root import Root, complete_first_word
 from sift_launcher.job_spec import DEFAULT_MAX_RUN_SECONDS, DEFAULT_OUTPUT, JobSpec
 
 HELP = """Train SCRIPT as a managed job, on only the samples that teach it something.
@@ -27,19 +26,13 @@ A script that has the name of a command below is reached with its path, as in ./
 """
 
 
-def _complete_paths(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]
-
-
 @click.command(
     cls=Root,
     help=HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
 )
-@click.argument("script", shell_complete=_complete_paths)
+@click.argument("script", shell_complete=complete_first_word)
 @click.argument("surplus", nargs=-1, metavar="[-- SCRIPT ARGS]")
 @click.option(
     "--instance",

@@ -53,16 +53,17 @@ class Root(click.Command):
         with formatter.section("Commands"):
             formatter.write_dl(list(_SUBCOMMANDS.items()))
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """Completes the options, and the subcommands where the script's name may stand."""
-        from click.shell_completion import CompletionItem
 
-        names = [
-            CompletionItem(name, help=text)
-            for name, text in _SUBCOMMANDS.items()
-            if name.startswith(incomplete)
-        ]
-        return [*super().shell_complete(ctx, incomplete), *names]
+def complete_first_word(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Completes what may stand where the script's name does: a file or a subcommand."""
+    from click.shell_completion import CompletionItem
+
+    # The file comes first: in bash that item clears what was before it.
+    items = [CompletionItem(incomplete, type="file")]
+    for name, text in _SUBCOMMANDS.items():
+        if name.startswith(incomplete):
+            items.append(CompletionItem(name, help=text))
+    return items
 
 
 def subcommand(name: str) -> click.Command:

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sift_launcher.errors import SiftLaunchError
@@ -39,12 +39,12 @@ def main(folder: str, lock: int) -> None:
         Supervisor(record, wakeups).run()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Ending:
     """How the hosts ended."""
 
-    exit_codes: dict[str, int] = field(default_factory=dict)
-    stopped: str | None = None
+    exit_codes: dict[str, int]
+    stopped: str | None
     """The secondary status of a job that was stopped, None of one that ended by itself."""
 
 
@@ -81,37 +81,39 @@ class Supervisor:
         }
 
     def _train(self, trees: dict[str, HostTree]) -> _Ending:
-        ending = _Ending()
         if self._record.is_asked("stop"):
-            return _Ending(stopped="Stopped")
+            return _Ending({}, "Stopped")
         runner = self._runner()
-        running = {
-            host: runner.start(tree, self._record.logs / f"{host}.log")
-            for host, tree in trees.items()
-        }
-        self._enter("InProgress", "Training")
+        running: dict[str, RunningHost] = {}
+        try:
+            for host, tree in trees.items():
+                running[host] = runner.start(tree, self._record.logs / f"{host}.log")
+            self._enter("InProgress", "Training")
+            return self._attend(running)
+        finally:
+            # A host ends with its first program, and with this one: nothing of it runs on.
+            for each in running.values():
+                each.kill()
+
+    def _attend(self, running: dict[str, RunningHost]) -> _Ending:
+        """Waits for all hosts, and stops them when someone wants it or their time is up."""
         last_moment = time.monotonic() + self._request["StoppingCondition"]["MaxRuntimeInSeconds"]
         kill_moment = math.inf
-        while True:
-            ending.exit_codes = _exit_codes(running)
-            if len(ending.exit_codes) == len(running):
-                break
+        stopped = None
+        while len(codes := _exit_codes(running)) < len(running):
             now = time.monotonic()
-            if ending.stopped is None and (self._record.is_asked("stop") or now >= last_moment):
-                ending.stopped = "Stopped" if now < last_moment else "MaxRuntimeExceeded"
+            if stopped is None and (self._record.is_asked("stop") or now >= last_moment):
+                stopped = "Stopped" if now < last_moment else "MaxRuntimeExceeded"
                 kill_moment = now + float(self._settings["StopSeconds"])
                 self._enter("Stopping", "Stopping")
-                for host in running.values():
-                    host.terminate()
+                for each in running.values():
+                    each.terminate()
             if now >= kill_moment or self._record.is_asked("kill"):
-                for host in running.values():
-                    host.kill()
-            next_moment = last_moment if ending.stopped is None else kill_moment
+                for each in running.values():
+                    each.kill()
+            next_moment = last_moment if stopped is None else kill_moment
             self._wakeups.wait(next_moment - now if next_moment > now else 1.0)
-        # A host ends with its first program: nothing of it runs on while its outputs are packed.
-        for host in running.values():
-            host.kill()
-        return ending
+        return _Ending(codes, stopped)
 
     def _runner(self) -> HostRunner:
         image = self._request["AlgorithmSpecification"]["TrainingImage"]

@@ -155,6 +155,28 @@ def test_a_disk_too_small_for_the_outputs(cli, small_disk):
     assert not list(small_disk.rglob("*.new"))
 
 
+def test_an_output_folder_that_is_read_only(cli, small_disk):
+    cli.script("print('ran')")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    ended = cli("train.py", "--output", str(small_disk / "out"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        f"cannot write to the output folder {small_disk}/out (Read-only file system): make room "
+        "there, or name another with --output\n"
+    )
+
+
+def test_an_output_folder_that_becomes_read_only(cli, small_disk):
+    cli.script(
+        "import subprocess, sys\n"
+        "subprocess.run(['mount', '-o', 'remount,ro', sys.argv[1]], check=True)\n"
+        "print('trained')\n"
+    )
+    ended = cli("train.py", "--name", "ro", "--output", str(small_disk), "--", str(small_disk))
+    assert "Read-only file system" in failed(cli, ended, "ro")
+    assert cli("logs", "ro").stdout == "trained\n"
+
+
 def test_a_full_disk_under_the_job_itself(cli, small_disk):
     cli.environment["SIFT_LAUNCHER_HOME"] = str(small_disk / "state")
     cli.script(FILL.format(size=3_000_000))
