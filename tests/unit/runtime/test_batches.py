@@ -151,6 +151,11 @@ def test_all_rows_give_the_very_batch() -> None:
     assert merge([batch]) is batch
 
 
+def test_as_many_rows_in_another_order_or_again_are_what_was_asked_for() -> None:
+    assert take((X, Y), [2, 1, 0])[1].tolist() == [30, 20, 10]
+    assert take((X, Y), [1, 1, 1])[1].tolist() == [20, 20, 20]
+
+
 def test_no_rows_give_an_empty_batch_that_can_be_merged() -> None:
     empty = take((X, ["a", "b", "c"]), [])
     assert plain(empty) == ("tuple", [("Tensor", []), ("list", [])])
