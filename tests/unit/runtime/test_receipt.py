@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from smart_sifting.errors import ReceiptException
 from smart_sifting.receipt import (
     Batches,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import smart_sifting
 from smart_sifting.errors import SiftConfigValidationException
 from smart_sifting.sift_config import SiftConfig
