@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from smart_sifting.picture import draw_svg
 from smart_sifting.receipt import (
     Batches,
     ClassCount,
-    HistoryPoint,
     Loader,
     Receipt,
     Samples,
@@ -43,10 +43,17 @@ class JobReport:
 
     Args:
         folder: where the receipt goes (a job's SM_OUTPUT_DATA_DIR); None writes nothing.
+        clock: seconds, for the meter and for when to write again.
     """
 
-    def __init__(self, folder: Path | None, keep: float = 1.0, acceptance: str = "quota") -> None:
-        self.meter = Meter()
+    def __init__(
+        self,
+        folder: Path | None,
+        keep: float = 1.0,
+        acceptance: str = "quota",
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.meter = Meter(clock)
         self.tier = "waiting"
         self.reason = "no training step has been seen"
         self.keep = keep
@@ -54,13 +61,16 @@ class JobReport:
         self.loaders: dict[str, Loader] = {}
         self.notes: list[str] = []
         self.managed: WeakSet[Any] = WeakSet()
+        self.rank = int(os.environ.get("RANK", "0"))
         self._folder = folder
-        self._written = time.monotonic()
+        self._clock = clock
+        self._written = clock()
         self._failed = False
 
     def say(self, line: str) -> None:
-        """One line in the job's log."""
-        logger.info("sift: %s", line)
+        """One line in the job's log, from one rank: the others' receipts hold theirs."""
+        if self.rank == 0:
+            logger.info("sift: %s", line)
 
     def settle(self, tier: str, reason: str) -> None:
         """Say once what is done with this job's data, and why."""
@@ -84,12 +94,12 @@ class JobReport:
 
     def tick(self) -> None:
         """Write the receipt if the last one is a second old."""
-        if self._folder is not None and time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+        if self._folder is not None and self._clock() - self._written > SECONDS_BETWEEN_WRITES:
             self.write()
 
     def write(self, *, final: bool = False) -> None:
         """Write the receipt; training goes on if the disk refuses, and that is said once."""
-        self._written = time.monotonic()
+        self._written = self._clock()
         if self._folder is None:
             return
         receipt = self.receipt(final=final)
@@ -104,12 +114,11 @@ class JobReport:
 
     def close(self) -> None:
         """The last receipt, and its line in the log."""
-        if self._folder is None or self.tier == "waiting" and not self.loaders:
+        if self._folder is None or (self.tier == "waiting" and not self.loaders):
             return
         self.write(final=True)
-        receipt = self.receipt(final=True)
-        if receipt.rank == 0:
-            logger.info("%s", summary_line(receipt))
+        if self.rank == 0:
+            logger.info("%s", summary_line(self.receipt(final=True)))
 
     def receipt(self, *, final: bool = False) -> Receipt:
         """Everything so far."""
@@ -128,7 +137,7 @@ class JobReport:
             keep=self.keep,
             acceptance=self.acceptance,
             final=final,
-            rank=int(os.environ.get("RANK", "0")),
+            rank=self.rank,
             world_size=int(os.environ.get("WORLD_SIZE", "1")),
             samples=Samples(m.seen, m.kept, m.seen - m.kept, m.left_over, m.non_finite),
             batches=Batches(m.batches_seen, m.batches_given),
@@ -136,9 +145,11 @@ class JobReport:
             epochs=m.epochs,
             seconds=seconds,
             unsifted=unsifted,
-            saved=saved(seconds, unsifted) if self.tier == "forward" else saved(seconds, Unsifted()),
+            saved=saved(seconds, unsifted)
+            if self.tier == "forward"
+            else saved(seconds, Unsifted()),
             classes=[ClassCount(label, *counts) for label, counts in sorted(m.classes.items())],
-            history=[HistoryPoint(**point) for point in m.history],
+            history=list(m.history),
             loaders=list(self.loaders.values()),
             notes=list(self.notes),
             versions={

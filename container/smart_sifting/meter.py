@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from smart_sifting.no_trace import devices_of
+from smart_sifting.receipt import HistoryPoint
 
 HISTORY_POINTS = 400
 MAX_CLASSES = 1000
@@ -41,7 +42,7 @@ class Meter:
     discovery_seconds: float = 0.0
     untouched: list[tuple[float, float]] = field(default_factory=list)
     classes: dict[int, list[int]] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[HistoryPoint] = field(default_factory=list)
     started: float = 0.0
     listener: Callable[[], None] | None = None
     _stride: int = 1
@@ -49,18 +50,19 @@ class Meter:
     def __post_init__(self) -> None:
         self.started = self.clock()
 
-    def whole_batch(self, samples: int) -> None:
-        """A batch that was given as the loader made it."""
+    def fetched(self, samples: int) -> None:
+        """A batch that came from the plain loader."""
         self.batches_seen += 1
-        self.batches_given += 1
         self.seen += samples
+
+    def whole_batch(self, samples: int) -> None:
+        """A fetched batch that is given as the loader made it."""
+        self.batches_given += 1
         self.kept += samples
         self._tell()
 
     def sifted_batch(self, losses: Tensor, rows: Sequence[int], labels: Tensor | None) -> None:
-        """A batch that was scored: (n,) losses, the rows kept, and (n,) integer labels if any."""
-        self.batches_seen += 1
-        self.seen += len(losses)
+        """A fetched batch, scored: its (n,) losses, the rows kept, (n,) integer labels if any."""
         self.kept += len(rows)
         finite = losses[torch.isfinite(losses)]
         self.non_finite += len(losses) - len(finite)
@@ -100,7 +102,7 @@ class Meter:
 
     def _count_classes(self, labels: Tensor, rows: Sequence[int]) -> None:
         for column, some in enumerate((labels, labels[list(rows)])):
-            values, counts = some.unique(return_counts=True)
+            values, counts = some.unique(return_counts=True)  # type: ignore[no-untyped-call]
             for value, count in zip(values.tolist(), counts.tolist(), strict=True):
                 if value in self.classes or len(self.classes) < MAX_CLASSES:
                     self.classes.setdefault(value, [0, 0])[column] += count
@@ -110,12 +112,12 @@ class Meter:
         if self.batches_seen % self._stride:
             return
         self.history.append(
-            {
-                "step": self.batches_given,
-                "seconds": round(self.clock() - self.started, 3),
-                "kept_share": round(self.kept / self.seen, 4),
-                "loss": round(loss, 6),
-            }
+            HistoryPoint(
+                step=self.batches_given,
+                seconds=round(self.clock() - self.started, 3),
+                kept_share=round(self.kept / self.seen, 4),
+                loss=round(loss, 6),
+            )
         )
         if len(self.history) > HISTORY_POINTS:
             self.history = self.history[::2]

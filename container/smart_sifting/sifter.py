@@ -99,6 +99,7 @@ class Sifter:
         self.rule.load_state_dict(state["rule"])
         self.steps = self._settled_steps = int(state["steps"])
         self.carried = list(state["carried"])
+        self.meter.left_over += sum(batch_ops.batch_size(each, self.dim) for each in self.carried)
 
 
 @dataclass
@@ -125,6 +126,9 @@ class SiftedEpoch:
         untouched: samples of this epoch that were given whole before; they count.
     """
 
+    # Until it is made: `__del__` also meets what never was.
+    _closed = True
+
     def __init__(
         self,
         sifter: Sifter,
@@ -149,6 +153,7 @@ class SiftedEpoch:
         if untouched:
             self._quota.untouched(untouched)
         self._take_carried()
+        self._closed = False
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -168,12 +173,24 @@ class SiftedEpoch:
         self._given_at = self._meter.clock()
         return batch
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Count what was kept but never asked for: the script broke out of the loop."""
-        self._ended = True
+        if self._closed:
+            return
+        self._closed = self._ended = True
+        self._delay = 0
         self._meter.left_over += self._waiting
         self._pieces, self._waiting = [], 0
         self._sifter.settle_epoch()
+
+    def abandon(self) -> None:
+        """Forget what was kept and not given: the batches that it is from will be given whole."""
+        self._meter.kept -= self._waiting
+        self._pieces, self._waiting = [], 0
+        self.close()
 
     def _next_batch(self) -> Any:
         if self._delay > 0:
@@ -188,7 +205,7 @@ class SiftedEpoch:
         if self._waiting and not self._shape.drop_last:
             return self._give(self._waiting)
         self._carry()
-        self._sifter.settle_epoch()
+        self.close()
         raise StopIteration
 
     def _delayed_batch(self) -> Any:
@@ -196,6 +213,7 @@ class SiftedEpoch:
         samples = batch_ops.batch_size(self._sifter.transformed(batch), self._sifter.dim)
         self._delay -= 1
         self._quota.untouched(samples)
+        self._meter.fetched(samples)
         self._meter.whole_batch(samples)
         return batch
 
@@ -204,7 +222,8 @@ class SiftedEpoch:
 
     def _sift_window(self) -> None:
         """Score the next window of batches and keep its quota."""
-        pieces, scores = [], []
+        pieces: list[_Piece] = []
+        scores: list[Scores] = []
         while len(pieces) < self._window:
             try:
                 original = self._fetch()
@@ -216,6 +235,7 @@ class SiftedEpoch:
             if self._batch_size is None:
                 self._batch_size = samples
             self._window = self._window_of(samples)
+            self._meter.fetched(samples)
             scores.append(self._sifter.score(transformed, original, samples))
             pieces.append(_Piece(transformed, original, [], samples))
         if pieces:
@@ -231,7 +251,9 @@ class SiftedEpoch:
     def _keep(self, pieces: list[_Piece], scores: list[Scores]) -> None:
         window = sum(piece.samples for piece in pieces)
         grant, room = self._quota.grant(window), self._quota.room()
-        chosen = self._sifter.rule.choose(torch.cat([each.losses for each in scores]), grant, room).tolist()
+        chosen = self._sifter.rule.choose(
+            torch.cat([each.losses for each in scores]), grant, room
+        ).tolist()
         self._quota.spend(window, len(chosen))
         start = 0
         for piece, some in zip(pieces, scores, strict=True):
@@ -244,12 +266,14 @@ class SiftedEpoch:
 
     def _give(self, samples: int) -> Any:
         """The oldest `samples` kept samples as one batch."""
-        self._waiting -= samples
-        self._meter.batches_given += 1
         first = self._pieces[0]
         if first.whole() and first.samples == samples and first.original is not None:
-            return self._pieces.pop(0).original
-        return self._sifter.restored(self._merged(samples))
+            batch = self._pieces.pop(0).original
+        else:
+            batch = self._sifter.restored(self._merged(samples))
+        self._waiting -= samples
+        self._meter.batches_given += 1
+        return batch
 
     def _merged(self, samples: int) -> Any:
         parts = []
@@ -268,6 +292,7 @@ class SiftedEpoch:
     def _carry(self) -> None:
         """Keep what makes no full batch for the next epoch, as the loader's drop_last says."""
         if self._waiting:
+            self._meter.left_over += self._waiting
             self._sifter.carried.append(self._merged(self._waiting))
             self._waiting = 0
 
@@ -277,6 +302,7 @@ class SiftedEpoch:
             rows = list(range(samples))
             self._pieces.append(_Piece(transformed, None, rows, samples))
             self._waiting += samples
+            self._meter.left_over -= samples
         self._sifter.carried = []
 
     def _fetch(self) -> Any:

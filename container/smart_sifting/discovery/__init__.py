@@ -7,7 +7,8 @@ It replaces two methods of `torch.utils.data.DataLoader`, iteration and length. 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from smart_sifting.discovery.discoverer import Discoverer
+
+_installed = False
 
 
 def install() -> None:
@@ -25,42 +28,57 @@ def install() -> None:
     Raises:
         SiftConfigValidationException: SM_HP_SIFT_CONFIG does not hold a valid configuration.
     """
-    from torch.utils.data import DataLoader, get_worker_info
-
     from smart_sifting.sift_config.job_config import SiftConfig
 
-    plain_iter, plain_length = DataLoader.__iter__, DataLoader.__len__
-    if hasattr(plain_iter, "_sift_original"):
+    global _installed
+    if _installed:
         return
     config = SiftConfig.parse(os.environ["SM_HP_SIFT_CONFIG"])
-    discoverer: Discoverer | None = None
 
-    def current() -> Discoverer:
-        nonlocal discoverer
-        if discoverer is None:
-            discoverer = _start(config, plain_length)
-        return discoverer
+    def discoverer(plain_length: Callable[[Any], int]) -> Discoverer:
+        from smart_sifting import job_report
+        from smart_sifting.discovery.discoverer import Discoverer
+
+        folder = os.environ.get("SM_OUTPUT_DATA_DIR")
+        report = job_report.start(Path(folder) if folder else None, config.keep, config.acceptance)
+        return Discoverer(config, report, plain_length)
+
+    patch(discoverer)
+    _installed = True
+
+
+def patch(make: Callable[[Callable[[Any], int]], Discoverer]) -> Callable[[], None]:
+    """Let a discoverer, made when it is first asked, stand behind every DataLoader.
+
+    Args:
+        make: makes it, given the length of a loader as torch counts it.
+
+    Returns:
+        A function that gives torch its own methods back.
+    """
+    from torch.utils.data import DataLoader, get_worker_info
+
+    plain_iter, plain_length = DataLoader.__iter__, DataLoader.__len__
+
+    @cache
+    def discoverer() -> Discoverer:
+        return make(plain_length)
 
     def sifting_iter(self: DataLoader[Any]) -> Iterator[Any]:
         source = plain_iter(self)
         if get_worker_info() is not None:
             return source
-        return current().follow(self, source)
+        return discoverer().follow(self, source)
 
     def sifting_length(self: DataLoader[Any]) -> int:
         if get_worker_info() is not None:
             return plain_length(self)
-        return current().length(self)
+        return discoverer().length(self)
 
-    sifting_iter._sift_original = plain_iter  # type: ignore[attr-defined]
+    def unpatch() -> None:
+        DataLoader.__iter__ = plain_iter  # type: ignore[method-assign]
+        DataLoader.__len__ = plain_length  # type: ignore[method-assign]
+
     DataLoader.__iter__ = sifting_iter  # type: ignore[method-assign, assignment]
     DataLoader.__len__ = sifting_length  # type: ignore[method-assign]
-
-
-def _start(config: Any, plain_length: Any) -> Discoverer:
-    from smart_sifting import job_report
-    from smart_sifting.discovery.discoverer import Discoverer
-
-    folder = os.environ.get("SM_OUTPUT_DATA_DIR")
-    report = job_report.start(Path(folder) if folder else None, config.keep, config.acceptance)
-    return Discoverer(config, report, plain_length)
+    return unpatch

@@ -67,7 +67,7 @@ class Discoverer:
         self._watching: set[int] = set()
         self._nothing_to_sift = False
         report.meter.listener = report.tick
-        register_optimizer_step_post_hook(self._on_step)
+        self._hook = register_optimizer_step_post_hook(self._on_step)
 
     # -- what the patched DataLoader asks ------------------------------------------------------
 
@@ -94,6 +94,11 @@ class Discoverer:
         if watch.role is Role.UNKNOWN:
             watch.told = plain
         return plain
+
+    def close(self) -> None:
+        """Listen to torch no more."""
+        self.tape.stop()
+        self._hook.remove()
 
     # -- what the watched epochs ask -----------------------------------------------------------
 

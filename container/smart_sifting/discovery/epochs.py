@@ -101,7 +101,11 @@ class WatchedEpoch:
         self._settle_step()
         if self._limit is not None and self._batches >= self._limit:
             raise StopIteration
-        batch = self._source.again() if self._source.pending else self._fetch()
+        if self._source.pending:
+            batch = self._source.again()
+        else:
+            batch = self._fetch()
+            self._meter.fetched(self._rows(batch))
         self._meter.whole_batch(self._rows(batch))
         return self._give(batch)
 
@@ -217,7 +221,7 @@ class WatchedEpoch:
     def _fall_back(self, reason: str) -> Any:
         """Sifting failed in the middle of an epoch: give what is left of it as it is."""
         if self._sifted is not None:
-            self._sifted.close()
+            self._sifted.abandon()
         self._discoverer.pass_through(self._loader, self._watch, reason)
         self._limit = self._planned_batches() if self._watch.limited else None
         self._phase = self._count
@@ -231,6 +235,7 @@ class WatchedEpoch:
     def _hand_out(self, batch: Any) -> Any:
         rows = self._rows(batch)
         self._samples += rows
+        self._meter.fetched(rows)
         self._meter.whole_batch(rows)
         self._discoverer.hand_out(batch, rows, self._watch)
         return self._give(batch)

@@ -41,7 +41,7 @@ SUMS = frozenset({torch.sum, Tensor.sum})
 def is_reduction(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether this call makes one number of the elements of a tensor."""
     if func in FUNCTIONAL_LOSSES:
-        return kwargs.get("reduction", "mean") != "none"
+        return bool(kwargs.get("reduction", "mean") != "none")
     if func not in MEANS and func not in SUMS:
         return False
     whole = len(args) == 1 and set(kwargs) <= {"dtype"}
@@ -67,7 +67,9 @@ class Elements:
     divisor: Tensor | None = None
 
 
-def elements_of(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Elements:
+def elements_of(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Elements:
     """The elements of a reduction, by calling it without its reduction."""
     if func in MEANS or func in SUMS:
         return Elements(args[0], reduction="mean" if func in MEANS else "sum")

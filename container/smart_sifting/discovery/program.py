@@ -117,7 +117,8 @@ class Program:
 
     def _inner_terms(self, at: int) -> dict[int, int]:
         """Which reductions inside the call of node `at` are terms: inner index to term."""
-        return {t.inner: i for i, t in enumerate(self.terms) if t.node == at and t.inner is not None}
+        here = ((i, t.inner) for i, t in enumerate(self.terms) if t.node == at)
+        return {inner: i for i, inner in here if inner is not None}
 
 
 def program_of(tape: Tape, root: Tensor) -> tuple[Program, Handed]:
@@ -172,9 +173,7 @@ def _one_batch(tape: Tape, slot: int) -> Handed:
     return tape.handed[number]
 
 
-def _reductions_under(
-    tape: Tape, root: int, rows: int
-) -> list[tuple[Node, int | None, Tensor]]:
+def _reductions_under(tape: Tape, root: int, rows: int) -> list[tuple[Node, int | None, Tensor]]:
     """The first reductions on each way from the loss back to the batch."""
     found: list[tuple[Node, int | None, Tensor]] = []
     seen: set[int] = set()
@@ -296,5 +295,3 @@ def _restore(state: GeneratorStates | None) -> None:
 
 def _tolerance(dtype: torch.dtype) -> float:
     return TOLERANCE.get(dtype, TOLERANCE[torch.float32])
-
-

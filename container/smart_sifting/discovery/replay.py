@@ -27,18 +27,19 @@ class ReplayScorer:
         program: verified to give the script's own loss.
         rows: samples in the batches that it was verified on.
         batch_first: how flattened elements lie: all of a sample's together, or apart.
+
+    `rows_apart` says, after a run, that no elements were flattened: each has a row a sample.
     """
 
     def __init__(self, program: Program, rows: int, *, batch_first: bool = True) -> None:
         self.program = program
         self.rows = rows
         self.batch_first = batch_first
+        self.rows_apart = True
 
     def __call__(self, transformed: Any, original: Any, samples: int) -> Scores:
         leaves = list(tensors_in(original))
-        parts = [
-            self._score_rows(leaves, samples, start) for start in range(0, samples, self.rows)
-        ]
+        parts = [self._score_rows(leaves, samples, start) for start in range(0, samples, self.rows)]
         labels = [part.labels for part in parts if part.labels is not None]
         return Scores(
             torch.cat([part.losses for part in parts]),
@@ -53,6 +54,7 @@ class ReplayScorer:
         """
         with no_trace(self.program.modules):
             terms = self.program.elements(leaves)
+            self.rows_apart = all(each.values.shape[:1] == (self.rows,) for each in terms)
             total: Tensor | None = None
             for term, elements in zip(self.program.terms, terms, strict=True):
                 losses = row_losses(elements, self.rows, batch_first=self.batch_first)
@@ -80,8 +82,8 @@ def independent_scorer(program: Program, leaves: list[Tensor], rows: int) -> Rep
     """A scorer of that program, if each sample's score depends on that sample alone.
 
     The second half of the batch is replaced by its first half: then the first half must score as
-    before, and the second like it. A loss across samples (contrastive, mixup) fails, and so does
-    a wrong guess of how flattened elements lie.
+    before. A loss across samples (contrastive, mixup) does not. Where elements lie flattened, the
+    second half must also score like the first, which a wrong guess of their order does not.
 
     Raises:
         NotTraceable: the samples' losses depend on each other.
@@ -95,11 +97,8 @@ def independent_scorer(program: Program, leaves: list[Tensor], rows: int) -> Rep
         if not torch.isfinite(before).all():
             raise NotTraceable("losses are not finite in the first steps")
         margin = SAME_LOSS * float(before.abs().mean())
-        expected = before[:half]
-        if all(
-            torch.allclose(part, expected, rtol=SAME_LOSS, atol=margin)
-            for part in (after[:half], after[half : 2 * half])
-        ):
+        halves = [after[:half]] if scorer.rows_apart else [after[:half], after[half : 2 * half]]
+        if all(torch.allclose(h, before[:half], rtol=SAME_LOSS, atol=margin) for h in halves):
             return scorer
     raise NotTraceable("a sample's loss depends on the other samples of its batch")
 

@@ -54,7 +54,8 @@ class _Pace:
 
 def _running() -> list[LRScheduler]:
     """Every scheduler of this process that no other scheduler steps."""
-    found = [each for each in gc.get_objects() if isinstance(each, LRScheduler)]
+    # By type: isinstance() would ask every object of the process for its class, lazy ones too.
+    found = [each for each in gc.get_objects() if issubclass(type(each), LRScheduler)]
     inner = {id(child) for each in found for child in getattr(each, "_schedulers", ())}
     return [e for e in found if id(e) not in inner and not isinstance(e, ReduceLROnPlateau)]
 

@@ -17,8 +17,9 @@ from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
-from torch.overrides import TorchFunctionMode, _len_torch_function_stack, _pop_mode, _push_mode
-from torch.utils._device import DeviceContext
+from torch.overrides import TorchFunctionMode
+
+from smart_sifting.discovery import mode_stack
 
 from smart_sifting.discovery.per_sample import is_reduction
 from smart_sifting.discovery.walk import map_values, tensors_in
@@ -124,7 +125,7 @@ class Tape(TorchFunctionMode):
             register_module_forward_pre_hook(self._before_module),
             register_module_forward_hook(self._after_module, with_kwargs=True, always_call=True),
         ]
-        _push_lowest(self)
+        mode_stack.push_lowest(self)
 
     def stop(self) -> None:
         """Record no more, and let go of every tensor."""
@@ -133,7 +134,7 @@ class Tape(TorchFunctionMode):
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        _remove(self)
+        mode_stack.remove(self)
         for number in list(self.handed):
             self._forget(number)
         self._slots.clear()
@@ -259,21 +260,3 @@ def _autocast(device_type: str) -> tuple[str, torch.dtype] | None:
     if not torch.is_autocast_enabled(device_type):
         return None
     return device_type, torch.get_autocast_dtype(device_type)
-
-
-def _push_lowest(mode: TorchFunctionMode) -> None:
-    """Under the user's own modes, so that each of theirs still finds itself on top when it ends."""
-    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
-    if above and isinstance(above[-1], DeviceContext):
-        # torch's default device insists on the very bottom.
-        _push_mode(above.pop())
-    _push_mode(mode)
-    for each in reversed(above):
-        _push_mode(each)
-
-
-def _remove(mode: TorchFunctionMode) -> None:
-    stack = [_pop_mode() for _ in range(_len_torch_function_stack())]
-    for each in reversed(stack):
-        if each is not mode:
-            _push_mode(each)

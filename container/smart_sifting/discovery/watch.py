@@ -154,7 +154,7 @@ class OptimizerTurns:
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
         key = id(optimizer)
         if self._last not in (None, key):
-            self._left.add(self._last)  # type: ignore[arg-type]
+            self._left.add(self._last)
         self._names.setdefault(key, type(optimizer).__name__)
         self._last = key
         if key in self._left and self.reason is None:
