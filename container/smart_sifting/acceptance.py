@@ -35,7 +35,7 @@ class LossHistory:
         self._count = min(length, self._count + len(recent))
 
     def percentiles(self, losses: Tensor) -> Tensor:
-        """The share of remembered losses below each of (n,) losses, ties counted half, in [0, 1]."""
+        """The share of remembered losses below each of (n,) losses, 0 to 1, ties counted half."""
         if self._count == 0:
             return torch.ones(len(losses), dtype=torch.float64)
         known = self._losses[: self._count].sort().values
@@ -48,7 +48,8 @@ class LossHistory:
         return {"losses": self._losses.clone(), "count": self._count, "next": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._losses = state["losses"].clone()
+        # A checkpoint may have been read onto the model's device.
+        self._losses = state["losses"].to("cpu", copy=True)
         self._count = int(state["count"])
         self._next = int(state["next"])
 
@@ -81,7 +82,7 @@ class _Seeded:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history.load_state_dict(state["history"])
-        self._generator.set_state(state["generator"])
+        self._generator.set_state(state["generator"].cpu())
 
     def _probabilities(self, losses: Tensor) -> Tensor:
         finite = torch.isfinite(losses)
@@ -94,10 +95,11 @@ class _Seeded:
 
 
 class ExactQuota(_Seeded):
-    """Keeps exactly the window's quota, drawn without replacement with the shared probabilities.
+    """Keeps exactly the window's quota, each sample with its shared probability.
 
-    Draws by exponential keys: Efraimidis and Spirakis, "Weighted random sampling with a reservoir"
-    (2006).
+    Where those add up to the quota, as they do on stationary losses, a sample's chance is its own
+    probability to within one part in the window's size; otherwise its odds are kept in proportion.
+    Order sampling: Rosén, "On sampling with probability proportional to size" (1997), Pareto case.
     """
 
     def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
@@ -105,14 +107,16 @@ class ExactQuota(_Seeded):
         quota = max(grant, int(broken.sum()))
         if room is not None:
             quota = min(quota, room)
-        weights = self._probabilities(losses).clamp_min(1e-12)
-        keys = -torch.log1p(-self._draws(len(losses))) / weights
+        # Never sure of either: a tie of keys would favour the window's first rows.
+        chances = self._probabilities(losses).clamp(1e-12, 1 - 1e-12)
+        draws = self._draws(len(losses))
+        keys = draws / (1 - draws) * (1 - chances) / chances
         keys[broken] = -1.0
         return keys.argsort(stable=True)[:quota].sort().values
 
 
 class Probabilistic(_Seeded):
-    """AWS's own rule: each sample is kept with its own probability, so a window has no fixed size."""
+    """AWS's own rule: each sample is kept with its own probability, and windows differ."""
 
     def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
         kept = self._draws(len(losses)) < self._probabilities(losses)
@@ -121,5 +125,8 @@ class Probabilistic(_Seeded):
 
 def acceptance(name: str, beta: float, history_length: int, seed: int) -> Acceptance:
     """The acceptance rule of that name: "quota" or "probabilistic"."""
-    rules = {"quota": ExactQuota, "probabilistic": Probabilistic}
+    rules: dict[str, type[ExactQuota | Probabilistic]] = {
+        "quota": ExactQuota,
+        "probabilistic": Probabilistic,
+    }
     return rules[name](beta, history_length, seed)

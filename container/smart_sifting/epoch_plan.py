@@ -1,4 +1,4 @@
-"""How many samples and batches a sifted epoch gives: arithmetic alone, so that every rank agrees."""
+"""How many samples and batches a sifted epoch gives: arithmetic alone, so that ranks agree."""
 
 from __future__ import annotations
 
