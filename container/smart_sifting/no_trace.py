@@ -1,4 +1,4 @@
-"""A forward pass that leaves nothing behind: the next training step cannot tell that it happened."""
+"""A forward pass that leaves nothing behind: the next training step cannot tell that it was."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def no_trace(modules: Iterable[nn.Module], *, evaluate: bool = True) -> Iterator
     try:
         for module, _ in flags:
             module.training = False
-        # A weight cast to half precision without gradients must not be found by the training step.
+        # The training step must not find a weight that was cast here: older torch remembers it
+        # without its gradient.
         torch.set_autocast_cache_enabled(False)
         with torch.no_grad():
             yield
@@ -69,12 +70,11 @@ def devices_of(modules: Iterable[nn.Module]) -> set[torch.device]:
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The module inside a data-parallel wrapper.
+    """The module inside a data-parallel wrapper, also where the wrapper has been compiled.
 
     A forward through `DistributedDataParallel` without gradients broadcasts buffers and makes the
     next training forward skip its own synchronisation.
     """
     wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
-    while isinstance(module, wrappers):
-        module = module.module
-    return module
+    inner = getattr(module, "_orig_mod", module)
+    return unwrapped(inner.module) if isinstance(inner, wrappers) else module

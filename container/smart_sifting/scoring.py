@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -84,7 +85,7 @@ def integer_labels(batch: Any, samples: int) -> Tensor | None:
 
 
 def _label_candidates(batch: Any) -> list[Any]:
-    if isinstance(batch, dict):
+    if isinstance(batch, Mapping):
         return [batch.get(name) for name in ("labels", "label", "target", "targets", "y")]
     if isinstance(batch, list | tuple) and len(batch) == 2:
         return [batch[1]]
