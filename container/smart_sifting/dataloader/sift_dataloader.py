@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import ref
 
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from smart_sifting import job_report
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
@@ -68,52 +69,66 @@ class SiftingDataloader:
             meter=job_report.adopt(orig_dataloader, config.keep, config.acceptance),
         )
         self._log_batch_data = log_batch_data
-        self._epoch: SiftedEpoch | None = None
+        self._running: Callable[[], SiftedEpoch | None] = _none
 
     def __len__(self) -> int:
-        """Batches of the coming epoch, exactly.
+        """Batches of the epoch that runs, or of the coming one, exactly.
 
         Raises:
-            TypeError: the loader itself has no length, or the acceptance rule is "probabilistic",
-                under which nobody knows it.
+            TypeError: the loader itself has no length or no batch size, or the acceptance rule is
+                "probabilistic", under which nobody knows it.
         """
-        samples = self._shape().samples
-        if samples is None:
-            return len(self.orig_dataloader)
+        plain = len(self.orig_dataloader)
+        if self.sifter.config.keep == 1:
+            return plain
         plan = self.sifter.plan(self._shape())
-        if plan is None:
+        if plan is not None:
+            return plan.batches
+        if self.sifter.config.acceptance == "probabilistic":
             raise TypeError(
                 'with acceptance="probabilistic" the length of an epoch is not known before its '
                 'end: use acceptance="quota", or count the batches as they come'
             )
-        return plan.batches
+        raise TypeError(
+            "the length of an epoch is not known before its end, for the loader does not tell how "
+            "many samples it gives: let it make the batches (batch_size=...), or give its "
+            "batch_sampler a batch_size attribute"
+        )
 
     def __iter__(self) -> Iterator[Any]:
-        if self._epoch is not None:
-            self._epoch.close()
+        running = self._running()
+        if running is not None:
+            running.close()
         self.sifter.meter.epochs += 1
         self.sifter.settle_epoch()
         shape = self._shape()
-        self._epoch = SiftedEpoch(
-            self.sifter, iter(self.orig_dataloader), self.sifter.plan(shape), shape
-        )
-        return self._logged(self._epoch) if self._log_batch_data else self._epoch
+        epoch = SiftedEpoch(self.sifter, iter(self.orig_dataloader), self.sifter.plan(shape), shape)
+        # Weakly, so that an epoch which the script drops is over at once.
+        self._running = ref(epoch)
+        return self._logged(epoch) if self._log_batch_data else epoch
 
     def __getattr__(self, name: str) -> Any:
         # Only called for what is not found on this object: dataset, batch_size, sampler, ...
-        if name == "orig_dataloader":
+        # How to copy or pickle the loader says nothing about this object.
+        if name == "orig_dataloader" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.orig_dataloader, name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_running": _none}
+
     def set_epoch(self, epoch: int) -> None:
-        """Tell the sampler (or the loader, where it takes it itself) which epoch begins."""
-        for target in (self.orig_dataloader, getattr(self.orig_dataloader, "sampler", None)):
-            if callable(getattr(target, "set_epoch", None)):
-                target.set_epoch(epoch)  # type: ignore[union-attr]
+        """Tell the part of the loader that asks for it, mostly its sampler, which epoch begins."""
+        loader = self.orig_dataloader
+        batches = getattr(loader, "batch_sampler", None)
+        sampler = getattr(batches, "sampler", loader.sampler)
+        for part in (loader, sampler, batches, loader.dataset):
+            if callable(getattr(part, "set_epoch", None)):
+                part.set_epoch(epoch)  # type: ignore[union-attr]
                 return
 
     def state_dict(self) -> dict[str, Any]:
-        """History, generator, delay and carried samples, and the loader's own state if it has one."""
+        """History, generator, delay and carried samples; the loader's own state if it has one."""
         state = {"sifter": self.sifter.state_dict()}
         if callable(getattr(self.orig_dataloader, "state_dict", None)):
             state["orig_dataloader"] = self.orig_dataloader.state_dict()  # type: ignore[attr-defined]
@@ -133,7 +148,7 @@ class SiftingDataloader:
         spent = meter.scoring_seconds
         for batch in epoch:
             logger.info(
-                "num_orig_samples_seen: %d, num_orig_samples_kept: %d, "
+                "sift: num_orig_samples_seen: %d, num_orig_samples_kept: %d, "
                 "sifted_batch_creation_latency: %.6f",
                 meter.seen,
                 meter.kept,
@@ -159,11 +174,22 @@ def shape_of(loader: DataLoader[Any], length: Callable[[Any], int] = len) -> Sha
         whole = length(loader) * batch_size
         if drop_last:
             return Shape(whole, batch_size, drop_last)
-        samples = len(loader.sampler)  # type: ignore[arg-type]
+        samples = len(_samples_of(loader))
     except TypeError:
         return Shape(None, batch_size, drop_last)
     # A sampler that does not know its length well enough is overruled by the batches it makes.
     return Shape(samples if whole - batch_size < samples <= whole else whole, batch_size, drop_last)
+
+
+def _samples_of(loader: DataLoader[Any]) -> Any:
+    """What is as long as the loader's epochs have samples, if it has a length at all."""
+    if isinstance(loader.dataset, IterableDataset):
+        return loader.dataset
+    return getattr(loader.batch_sampler, "sampler", loader.sampler)
+
+
+def _none() -> None:
+    """A reference to nothing."""
 
 
 class _Chain(SiftingBatchTransform):
