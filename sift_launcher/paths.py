@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 _SCHEME = "file://"
 
@@ -17,11 +17,11 @@ def absolute(path: str | Path) -> Path:
 
 def file_uri(path: str | Path) -> str:
     """An absolute path as an address."""
-    return _SCHEME + quote(str(path))
+    return _SCHEME + quote(os.fsencode(path))  # bytes: a name need not be text
 
 
 def local_path(uri: str) -> Path | None:
     """The absolute path that `uri` names; None when it is an address of another kind."""
     if not uri.startswith(_SCHEME + "/"):
         return None
-    return Path(unquote(uri.removeprefix(_SCHEME)))
+    return Path(os.fsdecode(unquote_to_bytes(uri.removeprefix(_SCHEME))))

@@ -27,7 +27,7 @@ _VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 def check_job_name(name: str) -> None:
     """Raises ValidationError unless SageMaker would take `name` as a job's name."""
-    if len(name) <= MAX_NAME and _NAME.fullmatch(name):
+    if is_job_name(name):
         return
     mend = legal_name(name)
     advice = f"--name {mend}" if mend else "letters, digits and single hyphens"
@@ -35,6 +35,11 @@ def check_job_name(name: str) -> None:
         f"{_shown(name)} cannot be a job's name: at most {MAX_NAME} letters, digits and hyphens, "
         f"with a letter or digit at both ends. Try {advice}"
     )
+
+
+def is_job_name(name: str) -> bool:
+    """Whether SageMaker would take `name` as a job's name."""
+    return len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None
 
 
 def legal_name(text: str) -> str:

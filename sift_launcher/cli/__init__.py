@@ -26,18 +26,14 @@ def run(arguments: list[str]) -> int:
     import click
 
     from sift_launcher.cli.cmd_train import command
-    from sift_launcher.console import say, say_error
+    from sift_launcher.console import say_error
 
     try:
-        command.main(arguments, prog_name="sift-launch", standalone_mode=False)
+        code = command.main(arguments, prog_name="sift-launch", standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that has gone is no surprise
     except SiftLaunchError as error:
         say_error(f"{error}")
         return error.exit_code
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        say(error.format_message())
-        return WrongCall.exit_code
     except click.NoSuchOption as error:
         say_error(f"no such option: {error.option_name}{_instead(error)}")
         return WrongCall.exit_code
@@ -52,7 +48,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: our own defect, kept in a file
         say_error(_report(error))
         return 1
-    return 0
+    return code or 0
 
 
 def _instead(error: click.NoSuchOption) -> str:

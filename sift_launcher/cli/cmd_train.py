@@ -30,7 +30,6 @@ A script that has the name of a command below is reached with its path, as in ./
     cls=Root,
     help=HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    no_args_is_help=True,
 )
 @click.argument("script", shell_complete=complete_first_word)
 @click.argument("surplus", nargs=-1, metavar="[-- SCRIPT ARGS]")

@@ -36,7 +36,11 @@ def launch(plan: Plan, *, wait: bool, as_json: bool) -> None:
         say(f"job {plan.name} runs in a process on this machine; Ctrl-C stops it")
         with live_log(sys.stderr if as_json else sys.stdout) as log:
             react = partial(interrupts.pass_on, service, plan.name, log)
-            status = follow(service, plan.name, log, react)
+            try:
+                status = follow(service, plan.name, log, react)
+            except BrokenPipeError:
+                say(f"nobody reads the log any more; job {plan.name} goes on")
+                raise
     if as_json:
         _print_job(service, plan.name, as_json)
     conclude(service, plan.name, status)

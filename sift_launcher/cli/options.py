@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -109,7 +110,8 @@ def _scalar(text: str) -> HyperParameter:
         value = json.loads(text, parse_constant=_refuse)
     except ValueError:
         return text
-    return text if isinstance(value, list | dict) else value
+    is_scalar = not isinstance(value, list | dict) and value not in (math.inf, -math.inf)
+    return value if is_scalar else text
 
 
 def _refuse(constant: str) -> NoReturn:

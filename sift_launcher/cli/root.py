@@ -40,6 +40,9 @@ class Root(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Cuts the line at the first `--`; what follows is the script's, untouched."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
         cut = args.index("--") if "--" in args else len(args)
         ctx.obj = tuple(args[cut + 1 :])
         return super().parse_args(ctx, args[:cut])

@@ -128,9 +128,9 @@ class JobRecord:
         try:
             content: dict[str, Any] = json.loads((self.folder / name).read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            raise ResourceNotFound(
-                f"no job is named {self.name!r}: sift-launch jobs lists those there are"
-            ) from None
+            raise no_such_job(self.name) from None
+        except OSError as error:
+            raise _unreadable(self.folder, error) from error
         return content
 
 
@@ -150,6 +150,8 @@ class JobRecords:
             folders = [path for path in self._jobs.iterdir() if not path.name.startswith(".")]
         except FileNotFoundError:
             return iter(())
+        except OSError as error:
+            raise _unreadable(self._jobs, error) from error
         made = {}
         for folder in folders:
             with contextlib.suppress(OSError):  # removed meanwhile, or none of ours
@@ -202,6 +204,18 @@ class JobRecords:
         lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         return lock
+
+
+def no_such_job(name: str) -> ResourceNotFound:
+    """The error of a name that no job has."""
+    return ResourceNotFound(f"no job is named {name!r}: sift-launch jobs lists those there are")
+
+
+def _unreadable(folder: Path, error: OSError) -> StateFolderError:
+    return StateFolderError(
+        f"cannot read the job records in {folder} ({error.strerror}): set SIFT_LAUNCHER_HOME to "
+        "your own state folder"
+    )
 
 
 def write_json(path: Path, value: object) -> None:

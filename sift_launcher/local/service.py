@@ -16,7 +16,7 @@ from typing import Any
 
 from sift_launcher.errors import JobHasEnded, ValidationError
 from sift_launcher.local.process import kill_left_over
-from sift_launcher.local.records import JobRecord, JobRecords
+from sift_launcher.local.records import JobRecord, JobRecords, no_such_job
 from sift_launcher.local.status import ENDED, Status, created, ended
 from sift_launcher.local.tree import channel_path, hosts_of
 from sift_launcher.paths import local_path
@@ -26,6 +26,7 @@ from sift_launcher.validation import (
     check_hyperparameters,
     check_job_name,
     check_max_run,
+    is_job_name,
 )
 
 STOP_SECONDS = 120.0  # SageMaker's time between SIGTERM and SIGKILL
@@ -126,7 +127,9 @@ class LocalTrainingService:
         return [record.name for record in self._records]
 
     def _record(self, name: str) -> JobRecord:
-        check_job_name(name)
+        # Not a name, not a job; and never a path.
+        if not is_job_name(name):
+            raise no_such_job(name)
         return self._records[name]
 
     def _all(self) -> Iterator[tuple[JobRecord, Status]]:

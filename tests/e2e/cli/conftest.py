@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Cli:
         self.state = state
         self.environment = dict(os.environ) | {
             "SIFT_LAUNCHER_HOME": str(state),
-            "SIFT_LAUNCHER_STOP_SECONDS": "20",
+            "SIFT_LAUNCHER_STOP_SECONDS": "600",
         }
         self._started: list[subprocess.Popen[str]] = []
 
@@ -90,6 +91,22 @@ def until() -> Callable[[Callable[[], Any]], Any]:
         return found
 
     return wait
+
+
+@pytest.fixture
+def processes_below() -> Callable[[Path], list[int]]:
+    """The processes of the host whose tree is at a folder."""
+
+    def find(base: Path) -> list[int]:
+        mark = f"SAGEMAKER_BASE_DIR={base}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+        return found
+
+    return find
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import tarfile
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -188,7 +187,7 @@ def test_a_full_disk_under_the_job_itself(cli, small_disk):
     assert cli.describe("full")["TrainingJobStatus"] == "Failed"
 
 
-def test_a_supervisor_that_is_killed_is_named_and_leaves_no_process(cli, until):
+def test_a_supervisor_that_is_killed_is_named_and_leaves_no_process(cli, until, processes_below):
     cli.script(
         "import os, time\n"
         "print(os.getpid(), flush=True)\n"
@@ -204,8 +203,7 @@ def test_a_supervisor_that_is_killed_is_named_and_leaves_no_process(cli, until):
     assert "is gone without a result; it was killed" in err
     assert cli.describe("orphan")["TrainingJobStatus"] == "Failed"
     until(lambda: not alive(script))
-    mark = f"SAGEMAKER_BASE_DIR={cli.record('orphan') / 'hosts' / 'algo-1'}".encode()
-    until(lambda: not any(mark in environment for environment in environments()))
+    until(lambda: not processes_below(cli.record("orphan") / "hosts" / "algo-1"))
 
 
 def alive(pid: int) -> bool:
@@ -213,9 +211,3 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
-
-
-def environments():
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            yield path.read_bytes()

@@ -21,7 +21,7 @@ from sift_launcher.surroundings import gather
 
 @pytest.fixture
 def service(tmp_path: Path) -> LocalTrainingService:
-    return LocalTrainingService(home=tmp_path / "state", stop_seconds=20)
+    return LocalTrainingService(home=tmp_path / "state", stop_seconds=600)
 
 
 @pytest.fixture
@@ -103,11 +103,16 @@ def test_a_job_stopped_before_it_began_never_runs(service, planned, until, tmp_p
     assert ended(service, "job", until)["TrainingJobStatus"] == "Stopped"
 
 
-def test_a_supervisor_that_breaks_is_named_with_its_last_words(planned, until, tmp_path):
+def test_a_supervisor_that_breaks_is_named_and_takes_its_job_along(
+    planned, until, tmp_path, processes_below
+):
     service = LocalTrainingService(home=tmp_path / "state", stop_seconds="soon")  # type: ignore
     submit(planned("job", "import time; time.sleep(600)"), service)
     until(lambda: service.status("job")["SecondaryStatus"] == "Training")
+    tree = service.record("job").hosts / "algo-1"
+    assert processes_below(tree)
     service.stop_training_job(TrainingJobName="job")
+    until(lambda: not processes_below(tree))
     job = ended(service, "job", until)
     assert job["TrainingJobStatus"] == "Failed"
     assert "is gone without a result: ValueError: could not convert" in job["FailureReason"]

@@ -157,7 +157,7 @@ def test_a_job_that_is_not_there(call, state, name):
     assert refused(call, state, name, "nobody") == (
         "no job is named 'nobody': sift-launch jobs lists those there are"
     )
-    assert "cannot be a job's name" in refused(call, state, name, "../../etc")
+    assert refused(call, state, name, "../../etc").startswith("no job is named '../../etc'")
 
 
 @pytest.mark.parametrize("name", ["status", "logs", "stop", "receipt"])
@@ -196,6 +196,17 @@ def test_a_defect_of_ours_is_one_line_that_names_the_traceback(call, state, monk
         f"the traceback is in {log}\n"
     )
     assert 'raise RuntimeError("two\\nlines")' in log.read_text()
+
+
+def test_a_state_folder_that_cannot_be_read(call, project, monkeypatch):
+    (project / "jobs").touch()
+    monkeypatch.setenv("SIFT_LAUNCHER_HOME", str(project))
+    ended = call("jobs")
+    assert (ended.code, ended.err) == (
+        2,
+        f"cannot read the job records in {project}/jobs (Not a directory): set "
+        "SIFT_LAUNCHER_HOME to your own state folder\n",
+    )
 
 
 def test_nothing_typed_is_answered_with_the_help(call):

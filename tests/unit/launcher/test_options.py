@@ -28,6 +28,7 @@ from smart_sifting.sift_config.job_config import SiftConfig
         ('{"a": 1}', '{"a": 1}'),
         ("NaN", "NaN"),
         ("-Infinity", "-Infinity"),
+        ("1e999", "1e999"),
         (" x ", " x "),
     ],
 )
