@@ -15,6 +15,15 @@ def absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
 
 
+def state_folder() -> Path:
+    """The user's state folder: $SIFT_LAUNCHER_HOME, else below $XDG_STATE_HOME, else ~."""
+    if own := os.environ.get("SIFT_LAUNCHER_HOME"):
+        return absolute(own)
+    if state := os.environ.get("XDG_STATE_HOME"):
+        return absolute(state) / "sift-launcher"
+    return Path.home() / ".local" / "state" / "sift-launcher"
+
+
 def file_uri(path: str | Path) -> str:
     """An absolute path as an address."""
     return _SCHEME + quote(os.fsencode(path))  # bytes: a name need not be text

@@ -23,7 +23,7 @@ from sift_launcher.errors import (
     ScriptError,
 )
 from sift_launcher.job_spec import JobSpec
-from sift_launcher.paths import absolute
+from sift_launcher.paths import absolute, state_folder
 
 SCRIPT_KINDS = (".py", ".sh")
 _SEED_LETTERS = string.ascii_lowercase + string.digits
@@ -57,7 +57,7 @@ def gather(spec: JobSpec) -> Surroundings:
         now=datetime.now(timezone.utc),
         name_seed="".join(secrets.choice(_SEED_LETTERS) for _ in range(4)),
         program=program,
-        bundle=list_bundle(source_dir, program, exclude=[output]),
+        bundle=list_bundle(source_dir, program, exclude=[output, state_folder()]),
         channels={name: _channel(name, path) for name, path in spec.channels.items()},
         output=str(output),
         python=python,

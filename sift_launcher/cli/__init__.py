@@ -68,11 +68,11 @@ def _report(error: Exception) -> str:
     import traceback
     from datetime import datetime
 
-    from sift_launcher.local.records import home
+    from sift_launcher.paths import state_folder
 
     text = "".join(traceback.format_exception(error))
     told = f"sift-launch broke ({type(error).__name__}: {' '.join(str(error).split())})"
-    path = home() / "crashes" / f"{datetime.now():%Y%m%d-%H%M%S-%f}.log"
+    path = state_folder() / "crashes" / f"{datetime.now():%Y%m%d-%H%M%S-%f}.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")

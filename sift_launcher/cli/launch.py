@@ -69,7 +69,10 @@ def conclude(service: LocalTrainingService, name: str, status: Status) -> None:
             f"its outputs are in {results}"
         )
     seconds = status["TrainingEndTime"] - status["CreationTime"]
-    say(f"job {name} completed in {seconds:.1f} s{_receipt(service, name)}; outputs: {results}")
+    told = f"job {name} completed in {seconds:.1f} s{_receipt(service, name)}; outputs: {results}"
+    if (results / "code").is_dir():
+        told += "; in code/ what it wrote into its working folder"
+    say(told)
 
 
 def to_json(value: Any) -> str:

@@ -29,18 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from sift_launcher.errors import ResourceInUse, ResourceNotFound, StateFolderError
-from sift_launcher.paths import absolute
+from sift_launcher.paths import state_folder
 
 _BALLAST_BYTES = 64 * 1024
-
-
-def home() -> Path:
-    """The user's state folder: $SIFT_LAUNCHER_HOME, else below $XDG_STATE_HOME, else ~."""
-    if own := os.environ.get("SIFT_LAUNCHER_HOME"):
-        return absolute(own)
-    if state := os.environ.get("XDG_STATE_HOME"):
-        return absolute(state) / "sift-launcher"
-    return Path.home() / ".local" / "state" / "sift-launcher"
 
 
 class JobRecord:
@@ -138,7 +129,7 @@ class JobRecords:
     """All jobs of one state folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._jobs = (folder or home()) / "jobs"
+        self._jobs = (folder or state_folder()) / "jobs"
 
     def __getitem__(self, name: str) -> JobRecord:
         """The record of job `name`; it need not exist."""

@@ -48,7 +48,7 @@ import os, sys
 if os.fork(): os._exit(0)
 sys.path.append(sys.argv[1])
 from sift_launcher.local.supervisor import main
-main(sys.argv[2], int(sys.argv[3]))
+main(sys.argv[2])
 """
 
 
@@ -206,7 +206,7 @@ def _check(request: dict[str, Any]) -> None:
 
 def _start_supervisor(record: JobRecord, lock: int) -> None:
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", _START, str(root), str(record.folder), str(lock)]
+    command = [sys.executable, "-c", _START, str(root), str(record.folder)]
     with record.supervisor_log.open("ab") as log:
         subprocess.run(
             command,

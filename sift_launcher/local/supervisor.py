@@ -1,9 +1,10 @@
 """The process that runs one job and outlives the command that started it.
 
-    python -m sift_launcher.local.supervisor RECORD LOCK
+    python -m sift_launcher.local.supervisor RECORD
 
-RECORD is the folder of the job's record, LOCK the open file descriptor of its lock, inherited
-from the service: as long as this process lives, whatever ends it, the lock says so.
+RECORD is the folder of the job's record. The service hands its lock down as an open file, which
+needs no further word: as long as this process lives, whatever ends it, the lock is held. The
+job's own processes do not get it.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from sift_launcher.local.records import JobRecord
 from sift_launcher.local.status import MAX_REASON, ended, entered
 from sift_launcher.local.tree import HostTree, hosts_of, lay_out
 from sift_launcher.local.wakeups import Wakeups
+from sift_launcher.local.working_folder import Snapshot, keep_written, snapshot
 from sift_launcher.paths import file_uri, local_path
 
 _FULL_DISK_BYTES = 1_000_000
 _SIGKILL_CODE = 137
 
 
-def main(folder: str, lock: int) -> None:
-    """Runs the job of the record at `folder` to its end, holding `lock` as long as this lives."""
-    os.set_inheritable(lock, False)
+def main(folder: str) -> None:
+    """Runs the job of the record at `folder` to its end."""
     record = JobRecord(Path(folder))
     with Wakeups() as wakeups:
         record.write_pid(os.getpid())
@@ -57,6 +58,7 @@ class Supervisor:
         self._request = record.request()
         self._settings = record.settings()
         self._status = record.status()
+        self._code: dict[str, Snapshot] = {}
         output = local_path(self._request["OutputDataConfig"]["S3OutputPath"])
         self._output = (output or record.folder) / record.name / "output"
 
@@ -75,10 +77,12 @@ class Supervisor:
 
     def _lay_out(self) -> dict[str, HostTree]:
         self._enter("InProgress", "Downloading")
-        return {
+        trees = {
             host: lay_out(self._record.hosts / host, host, self._request)
             for host in hosts_of(self._request)
         }
+        self._code = {host: snapshot(tree.code) for host, tree in trees.items()}
+        return trees
 
     def _train(self, trees: dict[str, HostTree]) -> _Ending:
         if self._record.is_asked("stop"):
@@ -128,6 +132,8 @@ class Supervisor:
         reason = None if ending.stopped else _failure(trees, ending.exit_codes)
         try:
             models = [collect(tree, self._output) for tree in trees.values()]
+            for host, tree in trees.items():
+                keep_written(tree.code, self._code[host], self._output / "code")
         except OSError as error:
             lost = (
                 f"the job's outputs could not be collected in {self._output}: {_told(error)}; "
@@ -199,4 +205,4 @@ def _told(error: OSError) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1])

@@ -103,6 +103,33 @@ def test_a_script_in_a_source_folder_is_named_either_way(cli):
         assert cli(script, "--source-dir", "src").stdout == "util\n"
 
 
+def test_what_a_script_writes_beside_itself_is_kept(cli):
+    cli.script("old", "notes.txt")
+    cli.script("x = 1", "util.py")
+    cli.script(
+        "import pathlib, util\n"
+        "pathlib.Path('model.pt').write_text('m')\n"
+        "pathlib.Path('runs/1').mkdir(parents=True)\n"
+        "pathlib.Path('runs/1/events').write_text('e')\n"
+        "pathlib.Path('notes.txt').write_text('changed')\n"
+    )
+    ended = cli("train.py", "--name", "job")
+    assert ended.stderr.endswith("; in code/ what it wrote into its working folder\n")
+    code = cli.results("job") / "code"
+    assert {
+        str(path.relative_to(code)): path.read_text() for path in code.rglob("*") if path.is_file()
+    } == {"model.pt": "m", "runs/1/events": "e", "notes.txt": "changed"}
+    # The user's own folder is as it was.
+    assert (cli.project / "notes.txt").read_text() == "old"
+
+
+def test_jobs_that_lie_in_the_source_folder_do_not_travel(cli):
+    cli.script("import os; print(sorted(os.listdir('.')))")
+    cli.environment["SIFT_LAUNCHER_HOME"] = str(cli.project / "state")
+    cli("train.py", "--name", "first")
+    assert cli("train.py", "--name", "second").stdout == "['train.py']\n"
+
+
 def test_a_shell_script_is_a_script(cli):
     cli.script('echo "sh $1"\n', "train.sh")
     assert cli("train.sh", "--", "a b").stdout == "sh a b\n"

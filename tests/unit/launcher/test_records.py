@@ -9,7 +9,7 @@ import pytest
 
 from sift_launcher.errors import ResourceInUse, ResourceNotFound
 from sift_launcher.local import records as module
-from sift_launcher.local.records import JobRecords, home
+from sift_launcher.local.records import JobRecords
 from sift_launcher.local.status import created
 
 REQUEST = {"TrainingJobName": "a"}
@@ -18,17 +18,6 @@ REQUEST = {"TrainingJobName": "a"}
 def make(records: JobRecords, name: str = "a") -> int:
     _, lock = records.create(name, REQUEST, {"StopSeconds": 1}, created(1.0))
     return lock
-
-
-def test_the_state_folder_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HOME", "/home/ada")
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.delenv("SIFT_LAUNCHER_HOME", raising=False)
-    assert home() == Path("/home/ada/.local/state/sift-launcher")
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert home() == Path("/state/sift-launcher")
-    monkeypatch.setenv("SIFT_LAUNCHER_HOME", "/own")
-    assert home() == Path("/own")
 
 
 def test_of_many_who_want_a_name_one_gets_it(tmp_path: Path):
