@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -15,6 +16,7 @@ from smart_sifting.receipt import HistoryPoint
 
 HISTORY_POINTS = 400
 MAX_CLASSES = 1000
+UNTOUCHED_STEPS = 1000
 
 
 @dataclass
@@ -22,8 +24,10 @@ class Meter:
     """Counters of one process. Seconds are wall-clock time.
 
     Attributes:
-        untouched: (training, data) seconds of steps on whole batches in which nothing of ours
-            ran: what a step costs without sifting.
+        untouched: (training, data) seconds of the last steps on whole batches in which nothing of
+            ours ran: what a step costs without sifting.
+        whole_batches, whole_seconds: all steps on whole batches, and what they took in training
+            and data. Without sifting they would have taken the same, slow first steps included.
         listener: called after each batch that came from a loader.
     """
 
@@ -40,11 +44,16 @@ class Meter:
     training_seconds: float = 0.0
     data_seconds: float = 0.0
     discovery_seconds: float = 0.0
-    untouched: list[tuple[float, float]] = field(default_factory=list)
+    whole_batches: int = 0
+    whole_seconds: float = 0.0
+    untouched: deque[tuple[float, float]] = field(
+        default_factory=lambda: deque(maxlen=UNTOUCHED_STEPS)
+    )
     classes: dict[int, list[int]] = field(default_factory=dict)
     history: list[HistoryPoint] = field(default_factory=list)
     started: float = 0.0
     listener: Callable[[], None] | None = None
+    _offered: int = 0
     _stride: int = 1
 
     def __post_init__(self) -> None:
@@ -62,7 +71,7 @@ class Meter:
         self._tell()
 
     def sifted_batch(self, losses: Tensor, rows: Sequence[int], labels: Tensor | None) -> None:
-        """A fetched batch, scored: its (n,) losses, the rows kept, (n,) integer labels if any."""
+        """What was fetched and scored: (n,) losses, the rows kept, (n,) integer labels if any."""
         self.kept += len(rows)
         finite = losses[torch.isfinite(losses)]
         self.non_finite += len(losses) - len(finite)
@@ -71,6 +80,21 @@ class Meter:
         if len(finite):
             self._point(float(finite.mean()))
         self._tell()
+
+    def whole_step(self, training: float, data: float, *, measured: bool) -> None:
+        """A training step on a whole batch has ended. `measured`: nothing of ours ran in it."""
+        self.training_seconds += training
+        self.whole_batches += 1
+        self.whole_seconds += training + data
+        if measured:
+            self.untouched.append((training, data))
+
+    def unsifted_seconds(self) -> float:
+        """What the batches seen would have cost had each been trained on."""
+        step = self.unsifted_step()
+        if step is None:
+            return 0.0
+        return self.whole_seconds + sum(step) * (self.batches_seen - self.whole_batches)
 
     def unsifted_step(self) -> tuple[float, float] | None:
         """What one whole batch costs in (training, data) seconds; None if nothing was given yet.
@@ -95,6 +119,8 @@ class Meter:
         self.batches_given += other.batches_given
         self.training_seconds += other.training_seconds
         self.data_seconds += other.data_seconds
+        self.whole_batches += other.whole_batches
+        self.whole_seconds += other.whole_seconds
 
     def _tell(self) -> None:
         if self.listener is not None:
@@ -109,7 +135,8 @@ class Meter:
 
     def _point(self, loss: float) -> None:
         """Keep at most HISTORY_POINTS points, evenly spread: halve them when they are too many."""
-        if self.batches_seen % self._stride:
+        self._offered += 1
+        if self._offered % self._stride:
             return
         self.history.append(
             HistoryPoint(

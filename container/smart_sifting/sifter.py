@@ -150,6 +150,9 @@ class SiftedEpoch:
         self._window = 1
         self._ended = False
         self._given_at: float | None = None
+        # Seconds that the data took of the batch given last, if that one was given untouched.
+        self._given_whole: float | None = None
+        self._data = 0.0
         if untouched:
             self._quota.untouched(untouched)
         self._take_carried()
@@ -160,9 +163,7 @@ class SiftedEpoch:
 
     def __next__(self) -> Any:
         asked = self._meter.clock()
-        if self._given_at is not None:
-            self._meter.training_seconds += asked - self._given_at
-            self._given_at = None
+        self._settle_step(asked)
         data_before = self._meter.data_seconds
         try:
             batch = self._next_batch()
@@ -172,6 +173,16 @@ class SiftedEpoch:
         self._sifter.steps += 1
         self._given_at = self._meter.clock()
         return batch
+
+    def _settle_step(self, now: float) -> None:
+        """Count the training step on the batch given last."""
+        if self._given_at is None:
+            return
+        trained, self._given_at = now - self._given_at, None
+        if self._given_whole is None:
+            self._meter.training_seconds += trained
+        else:
+            self._meter.whole_step(trained, self._given_whole, measured=True)
 
     def __del__(self) -> None:
         self.close()
@@ -251,15 +262,18 @@ class SiftedEpoch:
     def _keep(self, pieces: list[_Piece], scores: list[Scores]) -> None:
         window = sum(piece.samples for piece in pieces)
         grant, room = self._quota.grant(window), self._quota.room()
-        chosen = self._sifter.rule.choose(
-            torch.cat([each.losses for each in scores]), grant, room
-        ).tolist()
+        losses = torch.cat([each.losses for each in scores])
+        labels = [each.labels for each in scores if each.labels is not None]
+        chosen = self._sifter.rule.choose(losses, grant, room).tolist()
         self._quota.spend(window, len(chosen))
+        # The window as one: between its batches the counts would be out of proportion.
+        self._meter.sifted_batch(
+            losses, chosen, torch.cat(labels) if len(labels) == len(scores) else None
+        )
         start = 0
-        for piece, some in zip(pieces, scores, strict=True):
+        for piece in pieces:
             piece.rows = [row - start for row in chosen if start <= row < start + piece.samples]
             start += piece.samples
-            self._meter.sifted_batch(some.losses, piece.rows, some.labels)
             if piece.rows:
                 self._pieces.append(piece)
                 self._waiting += len(piece.rows)
@@ -310,4 +324,5 @@ class SiftedEpoch:
         try:
             return next(self._source)
         finally:
-            self._meter.data_seconds += self._meter.clock() - start
+            self._data = self._meter.clock() - start
+            self._meter.data_seconds += self._data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,13 @@ class Counting(nn.Module):
 
 def _rank(rank: int, world_size: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world_size)
+    dist.init_process_group(
+        "gloo",
+        f"file://{folder}/store",
+        rank=rank,
+        world_size=world_size,
+        timeout=timedelta(seconds=60),
+    )
     model = DistributedDataParallel(Counting())
     scored = unwrapped(model)
     for _ in range(1 + rank):  # a collective in here would wait for the other rank for ever

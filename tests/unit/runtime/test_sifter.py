@@ -326,3 +326,21 @@ def test_seconds_are_those_of_data_of_scoring_and_of_training():
         now[0] += 100.0
     meter = sifter.meter
     assert (meter.data_seconds, meter.scoring_seconds, meter.training_seconds) == (2.0, 20.0, 100.0)
+
+
+def test_the_history_shows_the_share_kept_of_whole_windows():
+    sifter = Sifter(SiftConfig(keep=0.5), Losses())
+    ids(an_epoch(sifter, 700, 10))
+    assert [point.kept_share for point in sifter.meter.history] == [0.5] * 10
+
+
+def test_classes_are_counted_over_the_batches_of_a_window():
+    class Labelled(Losses):
+        def __call__(self, transformed: Tensor, original: Any, samples: int) -> Scores:
+            scores = super().__call__(transformed, original, samples)
+            return Scores(scores.losses, transformed % 2)
+
+    sifter = Sifter(SiftConfig(keep=0.5), Labelled())
+    kept = flat(ids(an_epoch(sifter, 200, 10)))
+    odd = sum(each % 2 for each in kept)
+    assert sifter.meter.classes == {0: [100, 100 - odd], 1: [100, odd]}
