@@ -103,11 +103,14 @@ def test_ctrl_c_on_a_followed_log_leaves_the_job_alone(cli, interrupt):
     assert cli.describe("job")["TrainingJobStatus"] == "InProgress"
 
 
-def test_a_job_is_killed_from_another_terminal(cli, until):
-    cli.script(STUBBORN)
+def test_a_job_is_killed_from_another_terminal_with_all_it_started(cli, until, processes_below):
+    cli.script("import os\nif os.fork() == 0: os.setsid()\n" + STUBBORN)
     cli("train.py", "--name", "job", "--no-wait")
-    until(lambda: cli("logs", "job").stdout == "ready\n")
+    until(lambda: cli("logs", "job").stdout == "ready\nready\n")
+    tree = cli.record("job") / "hosts" / "algo-1"
+    assert len(processes_below(tree)) == 3
     cli("stop", "job", "--kill")
+    until(lambda: not processes_below(tree))
     until(lambda: cli.describe("job")["TrainingJobStatus"] == "Stopped")
     assert saved(cli, "job")
 
