@@ -164,9 +164,8 @@ class JobReport:
         if measured is None:
             return Unsifted()
         step, data = measured
-        cost = (step + data) * self.meter.batches_seen
         steps = len(self.meter.untouched) or self.meter.batches_given
-        return Unsifted(step, data, steps, cost)
+        return Unsifted(step, data, steps, self.meter.unsifted_seconds())
 
 
 _report: JobReport | None = None

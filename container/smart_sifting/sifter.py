@@ -209,6 +209,7 @@ class SiftedEpoch:
                 return self._delayed_batch()
             except StopIteration:
                 self._ended, self._delay = True, 0
+        self._given_whole = None
         while not self._ended and not self._full():
             self._sift_window()
         if self._full():
@@ -226,6 +227,7 @@ class SiftedEpoch:
         self._quota.untouched(samples)
         self._meter.fetched(samples)
         self._meter.whole_batch(samples)
+        self._given_whole = self._data
         return batch
 
     def _full(self) -> bool:

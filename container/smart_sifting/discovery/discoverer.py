@@ -270,9 +270,13 @@ class Discoverer:
 
 def _shuffles(loader: DataLoader[Any]) -> bool:
     """Whether a loader looks like one for training before it has been used."""
-    if isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
+    if isinstance(loader.dataset, IterableDataset):
         return False
-    sampler = loader.sampler
+    # With a batch sampler of the script's own, the loader's sampler is a stand-in.
+    own = loader.batch_sampler if loader.batch_size is None else loader
+    sampler = getattr(own, "sampler", None)
+    if sampler is None:
+        return False
     if isinstance(sampler, DistributedSampler):
         return sampler.shuffle
     return not isinstance(sampler, SequentialSampler)

@@ -133,10 +133,8 @@ class WatchedEpoch:
     def _measuring(self) -> Any:
         """Untouched batches with nothing of ours running: what a step costs without sifting."""
         synchronize(self._watch.modules)
-        trained = self._settle_step()
+        self._settle_step(measured=True)
         self._settle_trial()
-        if trained is not None:
-            self._meter.untouched.append((trained, self._data))
         if self._checkpoint() and self._decided():
             return self._phase()
         return self._hand_out(self._fetch())
@@ -263,15 +261,14 @@ class WatchedEpoch:
         self._given_at = self._meter.clock()
         return batch
 
-    def _settle_step(self) -> float | None:
-        """Count the training step since the last batch was given; its seconds."""
+    def _settle_step(self, *, measured: bool = False) -> None:
+        """Count the training step since the last batch was given."""
         if self._given_at is None:
-            return None
+            return
         inside = self._discoverer.report.meter.discovery_seconds - self._discovered
         trained = self._meter.clock() - self._given_at - inside
-        self._meter.training_seconds += trained
+        self._meter.whole_step(trained, self._data, measured=measured)
         self._given_at = None
-        return trained
 
 
 class _Source:

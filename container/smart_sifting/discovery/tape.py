@@ -20,7 +20,6 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 
 from smart_sifting.discovery import mode_stack
-
 from smart_sifting.discovery.per_sample import is_reduction
 from smart_sifting.discovery.walk import map_values, tensors_in
 from smart_sifting.no_trace import GeneratorStates, devices_of
