@@ -53,6 +53,10 @@ def test_losses_without_a_number_come_first_and_cost_the_others_their_places():
     rule = ExactQuota(1.0, 500, seed=0)
     losses = tensor([9.0, NAN, 9.0, INF, 9.0, -INF])
     assert rule.choose(losses, 3, 100).tolist() == [1, 3, 5]
+    # Also before those that rank above all that is remembered.
+    rule = ExactQuota(1.0, 5, seed=0)
+    losses = tensor([9.0] * 20 + [NAN] * 3 + [0.0] * 5)
+    assert rule.choose(losses, 3, 100).tolist() == [20, 21, 22]
 
 
 def test_losses_without_a_number_exceed_a_windows_quota_but_never_the_epochs():

@@ -113,6 +113,16 @@ def test_without_untouched_steps_it_is_the_mean_of_the_steps_that_were_trained()
 
 def test_nothing_given_is_nothing_measured():
     assert Meter().unsifted_step() is None
+    assert Meter().unsifted_seconds() == 0.0
+
+
+def test_whole_steps_cost_what_they_took_and_all_other_batches_what_one_costs_unsifted():
+    meter = Meter(batches_seen=10, batches_given=5)
+    meter.whole_step(5.0, 1.0, measured=False)
+    meter.whole_step(2.0, 0.5, measured=True)
+    assert list(meter.untouched) == [(2.0, 0.5)]
+    assert meter.training_seconds == 7.0
+    assert meter.unsifted_seconds() == 6.0 + 2.5 + 8 * 2.5
 
 
 def test_whoever_listens_hears_of_every_batch():
