@@ -119,8 +119,7 @@ class Probabilistic(_Seeded):
     """AWS's own rule: each sample is kept with its own probability, and windows differ."""
 
     def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
-        kept = self._draws(len(losses)) < self._probabilities(losses)
-        return (kept | ~torch.isfinite(losses)).nonzero().flatten()
+        return (self._draws(len(losses)) < self._probabilities(losses)).nonzero().flatten()
 
 
 def acceptance(name: str, beta: float, history_length: int, seed: int) -> Acceptance:

@@ -100,7 +100,6 @@ class SiftingDataloader:
         if running is not None:
             running.close()
         self.sifter.meter.epochs += 1
-        self.sifter.settle_epoch()
         shape = self._shape()
         epoch = SiftedEpoch(self.sifter, iter(self.orig_dataloader), self.sifter.plan(shape), shape)
         # Weakly, so that an epoch which the script drops is over at once.

@@ -272,6 +272,9 @@ def test_the_length_before_an_epoch_is_that_epochs_also_with_a_delay(delay, repe
 def test_the_shape_of_a_loader_is_what_it_says_before_it_runs():
     assert shape_of(DataLoader(Ids(25), 10)) == Shape(25, 10, False)
     assert shape_of(DataLoader(Ids(25), 10, drop_last=True)) == Shape(20, 10, True)
+    part = BatchSampler(SubsetRandomSampler(range(13)), 10, False)
+    assert shape_of(DataLoader(Ids(25), batch_sampler=part)) == Shape(13, 10, False)
+    assert shape_of(DataLoader(SizedStream(25), 10)) == Shape(25, 10, False)
     assert shape_of(DataLoader(Stream(25), 10)) == Shape(None, 10, False)
     assert shape_of(DataLoader(Batches(), None)) == Shape(None, None, False)
 
@@ -518,6 +521,10 @@ def test_a_loader_can_be_copied_and_pickled_also_in_the_middle_of_an_epoch(how, 
     assert len(other) == 5
     assert sizes(other) == [10] * 5
     assert sizes(epoch) == [10] * 4
+
+
+def test_a_loader_that_is_not_made_yet_has_no_attributes():
+    assert not hasattr(SiftingDataloader.__new__(SiftingDataloader), "dataset")
 
 
 def test_how_the_inner_loader_copies_itself_does_not_copy_it_in_our_place():

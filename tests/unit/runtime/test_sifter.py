@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from smart_sifting.data_model import SiftingBatchTransform, TensorBatch
 from smart_sifting.meter import Meter
 from smart_sifting.scoring import Scores
 from smart_sifting.sift_config.job_config import SiftConfig
@@ -170,6 +171,24 @@ def test_a_batch_of_which_all_is_kept_is_the_loaders_own_object():
     assert all(one is other for one, other in zip(given, source, strict=True))
 
 
+def test_a_batch_of_which_all_is_kept_is_not_transformed_back():
+    class OneWay(SiftingBatchTransform):
+        def transform(self, batch):
+            return TensorBatch(batch)
+
+        def reverse_transform(self, sifting_batch):
+            raise AssertionError("a whole batch was put together anew")
+
+    class InputLosses(Losses):
+        def __call__(self, transformed: Any, original: Any, samples: int) -> Scores:
+            return super().__call__(transformed.inputs, original, samples)
+
+    sifter = Sifter(SiftConfig(keep=0.999), InputLosses(), transform=OneWay())
+    shape = Shape(200, 32)
+    given = ids(SiftedEpoch(sifter, stream(200, 32), sifter.plan(shape), shape))
+    assert flat(given) == list(range(200))
+
+
 def test_without_a_length_the_share_is_kept_and_the_last_batch_is_short():
     sifter = Sifter(SiftConfig(keep=0.5), Losses())
     given = ids(SiftedEpoch(sifter, stream(105, 10), None, Shape(None, 10)))
@@ -203,6 +222,14 @@ def test_carried_samples_wait_for_the_delay_of_the_next_epoch():
     sifter.carried = [torch.tensor([7, 8])]
     given = ids(SiftedEpoch(sifter, stream(10, 10), None, Shape(None, 10)))
     assert given == [list(range(10)), [7, 8]]
+
+
+def test_carried_samples_come_last_where_the_delay_outlasts_the_epoch():
+    sifter = Sifter(SiftConfig(keep=0.5, sift_delay=100), Losses())
+    sifter.carried = [torch.tensor([7, 8])]
+    given = ids(SiftedEpoch(sifter, stream(10, 10), None, Shape(None, 10)))
+    assert given == [list(range(10)), [7, 8]]
+    assert sifter.delay() == 98
 
 
 def test_an_epoch_that_is_broken_off_counts_what_it_leaves_over():
