@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import tensor
+from torch.utils.data import DataLoader
 
 from smart_sifting import job_report, receipt
 from smart_sifting.job_report import JobReport
@@ -274,6 +275,16 @@ def test_outside_a_job_a_loader_has_a_meter_of_its_own(monkeypatch):
     one, other = (job_report.adopt(object(), 0.5, "quota") for _ in range(2))
     assert one is not other
     assert one.listener is None
+
+
+def test_in_a_job_a_loader_counts_into_the_jobs_receipt(monkeypatch, report):
+    monkeypatch.setattr(job_report, "_report", report)
+    loader = DataLoader([1, 2, 3])
+    meter = job_report.adopt(loader, 0.25, "probabilistic")
+    assert meter is report.meter
+    assert meter.listener == report.tick
+    assert loader in report.managed
+    assert (report.keep, report.acceptance, report.tier) == (0.25, "probabilistic", "forward")
 
 
 SCRIPT = """

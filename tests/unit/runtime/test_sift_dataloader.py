@@ -272,6 +272,11 @@ def test_the_length_before_an_epoch_is_that_epochs_also_with_a_delay(delay, repe
 def test_the_shape_of_a_loader_is_what_it_says_before_it_runs():
     assert shape_of(DataLoader(Ids(25), 10)) == Shape(25, 10, False)
     assert shape_of(DataLoader(Ids(25), 10, drop_last=True)) == Shape(20, 10, True)
+
+    class Told(Uneven):
+        batch_size = 4
+
+    assert shape_of(DataLoader(Ids(200), batch_sampler=Told())) == Shape(12, 4, False)
     part = BatchSampler(SubsetRandomSampler(range(13)), 10, False)
     assert shape_of(DataLoader(Ids(25), batch_sampler=part)) == Shape(13, 10, False)
     assert shape_of(DataLoader(SizedStream(25), 10)) == Shape(25, 10, False)

@@ -371,3 +371,20 @@ def test_classes_are_counted_over_the_batches_of_a_window():
     kept = flat(ids(an_epoch(sifter, 200, 10)))
     odd = sum(each % 2 for each in kept)
     assert sifter.meter.classes == {0: [100, 100 - odd], 1: [100, odd]}
+
+
+def test_the_steps_of_the_delay_tell_what_a_step_costs_unsifted():
+    now = [0.0]
+    sifter = Sifter(SiftConfig(keep=0.5, sift_delay=3), Losses(), meter=Meter(lambda: now[0]))
+
+    def source() -> Iterator[Tensor]:
+        for batch in stream(100, 10):
+            now[0] += 1.0
+            yield batch
+
+    shape = Shape(100, 10)
+    for _ in SiftedEpoch(sifter, source(), sifter.plan(shape), shape):
+        now[0] += 100.0
+    assert list(sifter.meter.untouched) == [(100.0, 1.0)] * 3
+    assert sifter.meter.training_seconds == 700.0
+    assert sifter.meter.unsifted_seconds() == 1010.0
