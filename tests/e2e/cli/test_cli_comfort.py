@@ -49,7 +49,7 @@ def test_the_help_imports_nothing_heavy():
             "import sys\n"
             "from sift_launcher.cli import run\n"
             "run(['--help'])\n"
-            "heavy = {'rich', 'torch', 'numpy', 'boto3', 'sagemaker', 'subprocess', 'tarfile'}\n"
+            "heavy = {'rich', 'torch', 'numpy', 'boto3', 'sagemaker', 'tarfile'}\n"
             "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n",
         ],
         capture_output=True,
@@ -191,6 +191,18 @@ def test_a_reader_that_goes_away_is_no_crash(cli):
     assert process.returncode == 1
     assert err.splitlines()[1:] == ["nobody reads the log any more; job job goes on"]
     assert not (cli.state / "crashes").exists()
+
+
+def test_a_reader_that_was_never_there_is_no_crash(cli):
+    cli.script("print('line')")
+    cli("train.py", "--name", "job")
+    cli.environment.pop("PYTHONUNBUFFERED", None)  # the buffer is flushed at the end
+    unread, pipe = os.pipe()
+    os.close(unread)
+    process = cli.start("logs", "job", stdout=pipe)
+    os.close(pipe)
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=30) == 1
 
 
 def test_errors_are_red_on_a_terminal_alone(capsys, monkeypatch):
