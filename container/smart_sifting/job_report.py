@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakSet
 
 import torch
+import torch.distributed as dist
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from smart_sifting import __version__
@@ -61,11 +62,22 @@ class JobReport:
         self.loaders: dict[str, Loader] = {}
         self.notes: list[str] = []
         self.managed: WeakSet[Any] = WeakSet()
-        self.rank = int(os.environ.get("RANK", "0"))
+        self._rank = int(os.environ.get("RANK", "0"))
+        self._world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        self._process = os.getpid()
         self._folder = folder
         self._clock = clock
         self._written = clock()
         self._failed = False
+
+    @property
+    def rank(self) -> int:
+        """This process's rank, as torch.distributed says or, outside of it, the environment."""
+        if dist.is_available() and dist.is_initialized():
+            # Kept: at the process's end the group may be gone, and ranks that a script spawns by
+            # itself have no RANK in their environment.
+            self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
+        return self._rank
 
     def say(self, line: str) -> None:
         """One line in the job's log, from one rank: the others' receipts hold theirs."""
@@ -100,7 +112,7 @@ class JobReport:
     def write(self, *, final: bool = False) -> None:
         """Write the receipt; training goes on if the disk refuses, and that is said once."""
         self._written = self._clock()
-        if self._folder is None:
+        if self._folder is None or self._in_forked_child():
             return
         receipt = self.receipt(final=final)
         try:
@@ -114,6 +126,8 @@ class JobReport:
 
     def close(self) -> None:
         """The last receipt, and its line in the log."""
+        if self._in_forked_child():
+            return
         if self._folder is None or (self.tier == "waiting" and not self.loaders):
             return
         self.write(final=True)
@@ -138,7 +152,7 @@ class JobReport:
             acceptance=self.acceptance,
             final=final,
             rank=self.rank,
-            world_size=int(os.environ.get("WORLD_SIZE", "1")),
+            world_size=self._world_size,
             samples=Samples(m.seen, m.kept, m.seen - m.kept, m.left_over, m.non_finite),
             batches=Batches(m.batches_seen, m.batches_given),
             steps=m.steps,
@@ -158,6 +172,10 @@ class JobReport:
                 "python": platform.python_version(),
             },
         )
+
+    def _in_forked_child(self) -> bool:
+        """A child that the script forks inherits all of this and none of the training."""
+        return os.getpid() != self._process
 
     def _unsifted(self) -> Unsifted:
         measured = self.meter.unsifted_step()

@@ -24,11 +24,14 @@ def no_trace(modules: Iterable[nn.Module], *, evaluate: bool = True) -> Iterator
     roots = list(modules)
     flags = [(m, m.training) for root in roots for m in root.modules()] if evaluate else []
     buffers = [] if evaluate else [(b, b.clone()) for root in roots for b in root.buffers()]
+    replicas = [(m, m.require_forward_param_sync) for root in roots for m in _replicas(root)]
     generators = GeneratorStates(devices_of(roots))
     cache_enabled = torch.is_autocast_cache_enabled()
     try:
         for module, _ in flags:
             module.training = False
+        for replica, _ in replicas:
+            replica.require_forward_param_sync = False
         # The training step must not find a weight that was cast here: older torch remembers it
         # without its gradient.
         torch.set_autocast_cache_enabled(False)
@@ -41,6 +44,8 @@ def no_trace(modules: Iterable[nn.Module], *, evaluate: bool = True) -> Iterator
         torch.set_autocast_cache_enabled(cache_enabled)
         for module, training in flags:
             module.training = training
+        for replica, synchronised in replicas:
+            replica.require_forward_param_sync = synchronised
         generators.restore()
 
 
@@ -67,6 +72,14 @@ class GeneratorStates:
 def devices_of(modules: Iterable[nn.Module]) -> set[torch.device]:
     """The devices on which the modules' parameters lie now."""
     return {p.device for module in modules for p in module.parameters()}
+
+
+def _replicas(root: nn.Module) -> Iterator[Any]:
+    """Data-parallel wrappers deep inside a model, where `unwrapped` does not reach.
+
+    Told that there is nothing to synchronise, their forward runs no collective.
+    """
+    return (m for m in root.modules() if isinstance(m, nn.parallel.DistributedDataParallel))
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

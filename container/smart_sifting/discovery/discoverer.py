@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -66,7 +67,9 @@ class Discoverer:
         self._user_loss: Loss | None = None
         self._watching: set[int] = set()
         self._nothing_to_sift = False
+        self._trained_on: set[tuple[type, int | None]] = set()
         report.meter.listener = report.tick
+        os.register_at_fork(after_in_child=self._in_forked_child)
         self._hook = register_optimizer_step_post_hook(self._on_step)
 
     # -- what the patched DataLoader asks ------------------------------------------------------
@@ -88,12 +91,14 @@ class Discoverer:
             return plain
         if watch.role is Role.TRAINING or watch.limited:
             return plan.batches
-        if watch.role is Role.UNKNOWN and not self._nothing_to_sift and _shuffles(loader):
-            watch.told = plan.batches
-            return plan.batches
         if watch.role is Role.UNKNOWN:
-            watch.told = plain
+            watch.told = plan.batches if self._presumed(loader) else plain
+            return watch.told
         return plain
+
+    def _in_forked_child(self) -> None:
+        """A worker of another loader was started while the tape ran: it is none of its business."""
+        self.tape.stop()
 
     def close(self) -> None:
         """Listen to torch no more."""
@@ -177,10 +182,11 @@ class Discoverer:
         self.report.settle("pass-through", reason)
         self.report.loader(watch.name, "passed-through", reason)
 
-    def untouched(self, watch: Watch) -> None:
+    def untouched(self, loader: DataLoader[Any], watch: Watch) -> None:
         """This loader's batches have led to no training step."""
         if watch.role is Role.UNKNOWN:
             self.report.loader(watch.name, "untouched", "no training step on its batches")
+            self._admit_length(loader, watch, "it is not trained on")
 
     # -- what torch tells ----------------------------------------------------------------------
 
@@ -249,6 +255,7 @@ class Discoverer:
         watch.role = Role.TRAINING
         watch.sifter = Sifter(self.config, watch.scorer, meter=self.report.meter)
         self._nothing_to_sift = False
+        self._trained_on.add(_data_of(loader))
         self._fit_schedules(loader, watch, self.length)
         self.report.settle("forward", reason)
         self.report.loader(watch.name, "training", reason)
@@ -257,15 +264,44 @@ class Discoverer:
         self, loader: DataLoader[Any], watch: Watch, length: Callable[[Any], int]
     ) -> None:
         """Make good on a length that was told before the loader's role was known."""
-        told, watch.told = watch.told, None
-        if told is None or told == (true := length(loader)):
+        told, true = watch.told, length(loader)
+        if told is None or told == true:
             return
         fitted = stretch(told, true, passes=self.report.meter.epochs)
-        self.report.note(
-            f"len() of {watch.name} was {told} before its role was known and is {true}: "
+        self._admit_length(
+            loader,
+            watch,
             f"{fitted} learning-rate schedulers were fitted; what else the script computed from "
-            "it was not"
+            "it was not",
+            true,
         )
+
+    def _admit_length(
+        self, loader: DataLoader[Any], watch: Watch, consequence: str, true: int | None = None
+    ) -> None:
+        """Say it where a length that was told has turned out to be another."""
+        told, watch.told = watch.told, None
+        if told is None:
+            return
+        true = self.plain_length(loader) if true is None else true
+        if told != true:
+            self.report.note(
+                f"len() of {watch.name} was {told} before its role was known and is {true}: "
+                f"{consequence}"
+            )
+
+    def _presumed(self, loader: DataLoader[Any]) -> bool:
+        """Whether a loader that nobody has used yet is taken for the one to be trained on."""
+        if self._nothing_to_sift or self.watch(loader).idle_passes:
+            return False
+        known = self._trained_on
+        return _shuffles(loader) and (not known or _data_of(loader) in known)
+
+
+def _data_of(loader: DataLoader[Any]) -> tuple[type, int | None]:
+    """What tells that two loaders are over the same data: a loader made anew each epoch is."""
+    dataset: Any = loader.dataset
+    return type(dataset), len(dataset) if hasattr(dataset, "__len__") else None
 
 
 def _shuffles(loader: DataLoader[Any]) -> bool:

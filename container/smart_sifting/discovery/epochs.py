@@ -79,7 +79,7 @@ class WatchedEpoch:
     def _first(self) -> Any:
         role = self._watch.role
         if role is Role.UNTOUCHED or not may_train(self._watch.modules):
-            self._discoverer.untouched(self._watch)
+            self._discoverer.untouched(self._loader, self._watch)
             self._phase = self._plain
         elif role is Role.TRAINING:
             self._meter.epochs += 1
@@ -194,7 +194,7 @@ class WatchedEpoch:
 
     def _leave_alone(self) -> Any:
         self._discoverer.end_watching(self._watch)
-        self._discoverer.untouched(self._watch)
+        self._discoverer.untouched(self._loader, self._watch)
         self._watch.handed = self._handed_before
         self._watch.idle_passes += 1
         if self._watch.idle_passes >= 3:
@@ -205,7 +205,7 @@ class WatchedEpoch:
     def _end_of_watch(self) -> None:
         self._discoverer.end_watching(self._watch)
         if self._watch.backwards == self._backwards_before:
-            self._discoverer.untouched(self._watch)
+            self._discoverer.untouched(self._loader, self._watch)
             self._watch.handed = self._handed_before
 
     def _settle_trial(self) -> None:

@@ -539,3 +539,59 @@ def test_a_schedule_built_from_a_length_that_proves_wrong_still_ends_at_its_end(
     assert schedule.last_epoch == 60
     assert any("was 30 before its role was known and is 60" in note for note in report.notes)
     assert "step" not in schedule.state_dict()
+
+
+def test_the_length_of_a_shuffled_loader_that_is_not_trained_on_is_admitted_and_mended(
+    discover: Callable[..., JobReport],
+) -> None:
+    report = discover()
+    batches = loader()
+    other = DataLoader(data(320), batch_size=16, shuffle=True)
+    assert (len(batches), len(other)) == (30, 10)
+
+    fit(batches, cross_entropy)
+    with torch.no_grad():
+        seen = sum(1 for _ in other)
+
+    assert (seen, len(other)) == (20, 20)
+    assert [note for note in report.notes if "is not trained on" in note] == [
+        "len() of DataLoader#2(TensorDataset, 320 samples) was 10 before its role was known and is "
+        "20: it is not trained on"
+    ]
+
+
+def test_once_training_is_known_a_shuffled_loader_over_other_data_keeps_its_length(
+    discover: Callable[..., JobReport],
+) -> None:
+    report = discover()
+    fit(loader(), cross_entropy)
+
+    assert len(DataLoader(data(320), batch_size=16, shuffle=True)) == 20
+    assert len(loader()) == 30
+    assert report.notes == []
+
+
+def test_a_process_forked_while_the_tape_runs_is_free_of_it(
+    discover: Callable[..., JobReport],
+) -> None:
+    discover()
+    modes_inside = []
+
+    class Counting(Dataset[int]):
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> int:
+            return torch.overrides._len_torch_function_stack()  # type: ignore[attr-defined]
+
+    def with_workers(model: nn.Module, batch: Any) -> Tensor:
+        if not modes_inside:
+            assert torch.overrides._len_torch_function_stack() == 1  # type: ignore[attr-defined]
+            with torch.no_grad():
+                for depths in DataLoader(Counting(), batch_size=2, num_workers=1):
+                    modes_inside.extend(depths.tolist())
+        return cross_entropy(model, batch)
+
+    fit(loader(), with_workers)
+
+    assert modes_inside == [0, 0, 0, 0]
