@@ -37,7 +37,7 @@ class Sifter:
         config: how much to keep and by which rule.
         score: gives each sample its loss.
         transform: makes batches indexable, where the structure alone does not.
-        dim: the dimension of tensors on which samples lie (0 or 1); None finds out.
+        dim: how to read the batches, see `smart_sifting.batches`; None finds out.
         meter: where it counts.
     """
 

@@ -36,7 +36,8 @@ class SiftingDataloader:
         model: scored in eval mode, without a trace; a data-parallel wrapper is looked into.
         batch_transforms: one `SiftingBatchTransform`, or a sequence of them, applied in order.
             Needed only for batches that are not nested lists, tuples, dicts, arrays or tensors.
-        batch_format_index: the dimension of tensors on which samples lie, 0 or 1.
+        batch_format_index: what the items of a batch are: 0, samples; 1, features, with the
+            samples on their next dimension. None finds out.
         log_batch_data: log counters and latency for every batch given.
 
     Raises:

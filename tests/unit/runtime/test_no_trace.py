@@ -189,8 +189,9 @@ def one_rank(tmp_path: Path):
     dist.destroy_process_group()
 
 
-def test_ranks_score_different_numbers_of_windows_and_stay_in_step(tmp_path: Path):
-    mp.spawn(_rank, args=(2, str(tmp_path)), nprocs=2)
+@pytest.mark.parametrize("held", [False, True], ids=["wrapped", "wrapped inside a holder"])
+def test_ranks_score_different_numbers_of_windows_and_stay_in_step(tmp_path: Path, held: bool):
+    mp.spawn(_rank, args=(2, str(tmp_path), held), nprocs=2)
     gradients, buffers = zip(
         *(torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)), strict=True
     )
@@ -213,7 +214,7 @@ class Counting(nn.Module):
         return self.linear(inputs)
 
 
-def _rank(rank: int, world_size: int, folder: str) -> None:
+def _rank(rank: int, world_size: int, folder: str, held: bool) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
@@ -223,7 +224,8 @@ def _rank(rank: int, world_size: int, folder: str) -> None:
         timeout=timedelta(seconds=60),
     )
     model = DistributedDataParallel(Counting())
-    scored = unwrapped(model)
+    # A script may hold its replica inside another module, and call that one.
+    scored = nn.Sequential(model) if held else unwrapped(model)
     for _ in range(1 + rank):  # a collective in here would wait for the other rank for ever
         with no_trace([scored]):
             scored(torch.rand(3, 2))
