@@ -145,7 +145,7 @@ def _unsifted(receipt: Receipt) -> list[tuple[str, str]]:
     if unsifted.measured_steps == 0:
         return [("seconds unsifted", "not measured, so no saving is claimed")]
     measured = (
-        f"{unsifted.seconds:.2f} (measured: {unsifted.measured_steps} untouched steps, "
+        f"{unsifted.seconds:.2f} (measured: {unsifted.measured_steps} full steps, "
         f"{unsifted.step_seconds * 1000:.2f} ms each and {unsifted.data_seconds * 1000:.2f} ms "
         "for the data)"
     )

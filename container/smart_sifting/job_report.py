@@ -182,8 +182,7 @@ class JobReport:
         if measured is None:
             return Unsifted()
         step, data = measured
-        steps = len(self.meter.untouched) or self.meter.batches_given
-        return Unsifted(step, data, steps, self.meter.unsifted_seconds())
+        return Unsifted(step, data, self.meter.measured_steps, self.meter.unsifted_seconds())
 
 
 _report: JobReport | None = None

@@ -11,12 +11,11 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from smart_sifting.no_trace import devices_of
 from smart_sifting.receipt import HistoryPoint
 
 HISTORY_POINTS = 400
 MAX_CLASSES = 1000
-UNTOUCHED_STEPS = 1000
+STEPS_REMEMBERED = 1000
 
 
 @dataclass
@@ -24,8 +23,9 @@ class Meter:
     """Counters of one process. Seconds are wall-clock time.
 
     Attributes:
-        untouched: (training, data) seconds of the last steps on whole batches in which nothing of
-            ours ran: what a step costs without sifting.
+        full_steps: training seconds of the last steps on full batches in which nothing of ours ran.
+            Whichever samples are in a batch, that is what a step costs without sifting.
+        measured_steps: how many such steps there were in all.
         whole_batches, whole_seconds: all steps on whole batches, and what they took in training
             and data. Without sifting they would have taken the same, slow first steps included.
         listener: called after each batch that came from a loader.
@@ -46,9 +46,8 @@ class Meter:
     discovery_seconds: float = 0.0
     whole_batches: int = 0
     whole_seconds: float = 0.0
-    untouched: deque[tuple[float, float]] = field(
-        default_factory=lambda: deque(maxlen=UNTOUCHED_STEPS)
-    )
+    measured_steps: int = 0
+    full_steps: deque[float] = field(default_factory=lambda: deque(maxlen=STEPS_REMEMBERED))
     classes: dict[int, list[int]] = field(default_factory=dict)
     history: list[HistoryPoint] = field(default_factory=list)
     started: float = 0.0
@@ -83,11 +82,26 @@ class Meter:
 
     def whole_step(self, training: float, data: float, *, measured: bool) -> None:
         """A training step on a whole batch has ended. `measured`: nothing of ours ran in it."""
-        self.training_seconds += training
         self.whole_batches += 1
         self.whole_seconds += training + data
+        self.step(training, measured=measured)
+
+    def step(self, training: float, *, measured: bool) -> None:
+        """A training step has ended. `measured`: on a full batch, and nothing of ours ran in it."""
+        self.training_seconds += training
         if measured:
-            self.untouched.append((training, data))
+            self.measured_steps += 1
+            self.full_steps.append(training)
+
+    def unsifted_step(self) -> tuple[float, float] | None:
+        """What a full batch costs in (training, data) seconds; None if no step was measured.
+
+        Training is the median of the last steps, so that one with an evaluation or a checkpoint
+        in it does not count for all; data the mean over all batches, which were all loaded.
+        """
+        if not self.full_steps:
+            return None
+        return median(self.full_steps), self.data_seconds / max(1, self.batches_seen)
 
     def unsifted_seconds(self) -> float:
         """What the batches seen would have cost had each been trained on."""
@@ -95,21 +109,6 @@ class Meter:
         if step is None:
             return 0.0
         return self.whole_seconds + sum(step) * (self.batches_seen - self.whole_batches)
-
-    def unsifted_step(self) -> tuple[float, float] | None:
-        """What one whole batch costs in (training, data) seconds; None if nothing was given yet.
-
-        The median of the untouched steps. Without any, the mean of the steps on kept samples: a
-        step on a full batch costs the same whichever samples are in it.
-        """
-        if not self.untouched and not self.batches_given:
-            return None
-        if not self.untouched:
-            return (
-                self.training_seconds / self.batches_given,
-                self.data_seconds / self.batches_seen,
-            )
-        return median(t for t, _ in self.untouched), median(d for _, d in self.untouched)
 
     def absorb(self, other: Meter) -> None:
         """Count what the other has counted of whole batches and their seconds."""
@@ -149,10 +148,3 @@ class Meter:
         if len(self.history) > HISTORY_POINTS:
             self.history = self.history[::2]
             self._stride *= 2
-
-
-def synchronize(modules: Sequence[torch.nn.Module]) -> None:
-    """Wait for the accelerator, so that a clock reads the work and not its queueing."""
-    for device in devices_of(modules):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)

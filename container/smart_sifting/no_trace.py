@@ -25,7 +25,7 @@ def no_trace(modules: Iterable[nn.Module], *, evaluate: bool = True) -> Iterator
     flags = [(m, m.training) for root in roots for m in root.modules()] if evaluate else []
     buffers = [] if evaluate else [(b, b.clone()) for root in roots for b in root.buffers()]
     replicas = [(m, m.require_forward_param_sync) for root in roots for m in _replicas(root)]
-    generators = GeneratorStates(devices_of(roots))
+    generators = GeneratorStates(cuda_devices(roots))
     cache_enabled = torch.is_autocast_cache_enabled()
     try:
         for module, _ in flags:
@@ -52,9 +52,9 @@ def no_trace(modules: Iterable[nn.Module], *, evaluate: bool = True) -> Iterator
 class GeneratorStates:
     """The state of every global random generator that a forward pass could draw from."""
 
-    def __init__(self, devices: Iterable[torch.device] = ()) -> None:
+    def __init__(self, cuda_devices: Iterable[torch.device] = ()) -> None:
         self._cpu = torch.get_rng_state()
-        self._cuda = {d: torch.cuda.get_rng_state(d) for d in devices if d.type == "cuda"}
+        self._cuda = {device: torch.cuda.get_rng_state(device) for device in cuda_devices}
         self._python = random.getstate()
         # Only if the program has loaded it: importing numpy here would cost more than it saves.
         self._numpy: Any = sys.modules.get("numpy.random")
@@ -69,9 +69,18 @@ class GeneratorStates:
             self._numpy.set_state(self._numpy_state)
 
 
-def devices_of(modules: Iterable[nn.Module]) -> set[torch.device]:
-    """The devices on which the modules' parameters lie now."""
-    return {p.device for module in modules for p in module.parameters()}
+def synchronize(modules: Iterable[nn.Module]) -> None:
+    """Wait for the modules' accelerators, so that a clock reads the work and not its queueing."""
+    for device in cuda_devices(modules):
+        torch.cuda.synchronize(device)
+
+
+def cuda_devices(modules: Iterable[nn.Module]) -> set[torch.device]:
+    """The CUDA devices on which the modules' parameters lie now."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return set()  # without a walk over all parameters, which a large model has many of
+    found = {p.device for module in modules for p in module.parameters()}
+    return {device for device in found if device.type == "cuda"}
 
 
 def _replicas(root: nn.Module) -> Iterator[Any]:

@@ -64,7 +64,7 @@ class Seconds:
 
 @dataclass
 class Unsifted:
-    """The cost without sifting, measured in this job's own untouched steps.
+    """The cost without sifting, measured in this job's own steps on full batches.
 
     ``step_seconds`` and ``data_seconds`` are for one batch, ``seconds`` for all batches that were
     seen. With ``measured_steps`` 0 nothing is known and the others mean nothing.

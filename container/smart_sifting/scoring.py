@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from smart_sifting.errors import LossOutputException
 from smart_sifting.loss.abstract_sift_loss_module import Loss
-from smart_sifting.no_trace import no_trace, unwrapped
+from smart_sifting.no_trace import no_trace, synchronize, unwrapped
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Scorer(Protocol):
 
     def __call__(self, transformed: Any, original: Any, samples: int) -> Scores: ...
 
+    def wait(self) -> None:
+        """Wait until the accelerator has done what it was asked to do, if there is one."""
+
 
 class ForwardScorer:
     """Scores with the user's own `Loss` on the model as it is now, in eval mode.
@@ -51,6 +54,9 @@ class ForwardScorer:
             checked_losses(losses, samples, type(self._loss).__name__),
             integer_labels(transformed, samples),
         )
+
+    def wait(self) -> None:
+        synchronize([self._model])
 
 
 def checked_losses(losses: object, samples: int, source: str) -> Tensor:

@@ -20,6 +20,8 @@ from smart_sifting.sift_config.job_config import SiftConfig
 # A draw from fewer samples than these hardly knows an easy one from a hard one.
 SMALLEST_WINDOW = 64
 
+WHOLE_STEPS_MEASURED = 20
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -152,6 +154,9 @@ class SiftedEpoch:
         self._given_at: float | None = None
         # Seconds that the data took of the batch given last, if that one was given untouched.
         self._given_whole: float | None = None
+        self._given_full = False
+        # The clock read the last step from its start to its end: the accelerator was waited for.
+        self._measurable = False
         self._data = 0.0
         if untouched:
             self._quota.untouched(untouched)
@@ -162,8 +167,11 @@ class SiftedEpoch:
         return self
 
     def __next__(self) -> Any:
+        waits = self._waits()
+        if waits:
+            self._sifter.score.wait()
         asked = self._meter.clock()
-        self._settle_step(asked)
+        self._settle_step(asked, measured=self._measurable and waits)
         data_before = self._meter.data_seconds
         try:
             batch = self._next_batch()
@@ -171,18 +179,29 @@ class SiftedEpoch:
             inside = self._meter.clock() - asked
             self._meter.scoring_seconds += inside - (self._meter.data_seconds - data_before)
         self._sifter.steps += 1
+        self._measurable = waits and self._given_full
         self._given_at = self._meter.clock()
         return batch
 
-    def _settle_step(self, now: float) -> None:
+    def _waits(self) -> bool:
+        """Whether to wait for the accelerator here, so that a step is measured to its end.
+
+        Scoring would wait for it anyway. On whole batches it would cost the script its lead over
+        the accelerator, so a few of them must do.
+        """
+        if self._delay > 0:
+            return self._meter.measured_steps < WHOLE_STEPS_MEASURED
+        return not self._full()
+
+    def _settle_step(self, now: float, *, measured: bool) -> None:
         """Count the training step on the batch given last."""
         if self._given_at is None:
             return
         trained, self._given_at = now - self._given_at, None
         if self._given_whole is None:
-            self._meter.training_seconds += trained
+            self._meter.step(trained, measured=measured)
         else:
-            self._meter.whole_step(trained, self._given_whole, measured=True)
+            self._meter.whole_step(trained, self._given_whole, measured=measured)
 
     def __del__(self) -> None:
         self.close()
@@ -228,6 +247,7 @@ class SiftedEpoch:
         self._meter.fetched(samples)
         self._meter.whole_batch(samples)
         self._given_whole = self._data
+        self._given_full = samples == (self._batch_size or samples)
         return batch
 
     def _full(self) -> bool:
@@ -288,6 +308,7 @@ class SiftedEpoch:
         else:
             batch = self._sifter.restored(self._merged(samples))
         self._waiting -= samples
+        self._given_full = samples == self._batch_size
         self._meter.batches_given += 1
         return batch
 

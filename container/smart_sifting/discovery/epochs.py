@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from smart_sifting import batches as batch_ops
 from smart_sifting.discovery.watch import IDLE_BATCHES, Role, Verdict, Watch, describe, may_train
 from smart_sifting.errors import UnsupportedDataFormatException
-from smart_sifting.meter import Meter, synchronize
+from smart_sifting.meter import Meter
+from smart_sifting.no_trace import synchronize
 from smart_sifting.sifter import SiftedEpoch
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from torch import Tensor
 from smart_sifting.discovery.per_sample import Elements, row_losses
 from smart_sifting.discovery.program import NotTraceable, Program
 from smart_sifting.discovery.walk import tensors_in
-from smart_sifting.no_trace import no_trace
+from smart_sifting.no_trace import no_trace, synchronize
 from smart_sifting.scoring import Scores
 
 # Rows of one batch against the same rows in other company: kernels may round another way.
@@ -45,6 +45,9 @@ class ReplayScorer:
             torch.cat([part.losses for part in parts]),
             torch.cat(labels) if len(labels) == len(parts) else None,
         )
+
+    def wait(self) -> None:
+        synchronize(self.program.modules)
 
     def on_leaves(self, leaves: list[Tensor]) -> Scores:
         """The scores of a batch of exactly `rows` samples.

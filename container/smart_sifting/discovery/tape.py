@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from smart_sifting.discovery import mode_stack
 from smart_sifting.discovery.per_sample import is_reduction
 from smart_sifting.discovery.walk import map_values, tensors_in
-from smart_sifting.no_trace import GeneratorStates, devices_of
+from smart_sifting.no_trace import GeneratorStates, cuda_devices
 
 # An iterator may look a few batches ahead of the training step (Accelerate: one).
 BATCHES_REMEMBERED = 4
@@ -214,7 +214,7 @@ class Tape(TorchFunctionMode):
         if self._depth == 1:
             self.called[id(module)] = module
             self._inner = []
-            self._generators = GeneratorStates(devices_of([module]))
+            self._generators = GeneratorStates(cuda_devices([module]))
 
     def _after_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         if not self._depth:

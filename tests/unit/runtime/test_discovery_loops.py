@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
 from smart_sifting.discovery import patch
 from smart_sifting.discovery.discoverer import Discoverer
 from smart_sifting.job_report import JobReport
 from smart_sifting.sift_config.job_config import SiftConfig
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 SAMPLES, BATCH, FEATURES, CLASSES = 960, 16, 8, 4
 

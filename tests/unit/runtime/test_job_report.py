@@ -102,26 +102,33 @@ def test_the_history_has_at_most_400_points_evenly_spread():
     assert max(b - a for a, b in pairwise(steps)) <= 2 * 16
 
 
-def test_what_a_batch_costs_unsifted_is_the_median_of_the_untouched_steps():
-    meter = Meter(untouched=[(1.0, 0.1), (9.0, 0.3), (2.0, 0.2)], batches_given=50)
-    assert meter.unsifted_step() == (2.0, 0.2)
-
-
-def test_without_untouched_steps_it_is_the_mean_of_the_steps_that_were_trained():
-    meter = Meter(training_seconds=10.0, data_seconds=8.0, batches_given=5, batches_seen=10)
+def test_what_a_batch_costs_unsifted_is_the_median_step_and_the_mean_of_the_data():
+    meter = Meter(data_seconds=8.0, batches_seen=10)
+    for seconds in (1.0, 9.0, 2.0):
+        meter.step(seconds, measured=True)
+    meter.step(50.0, measured=False)
     assert meter.unsifted_step() == (2.0, 0.8)
+    assert (meter.training_seconds, meter.measured_steps) == (62.0, 3)
 
 
-def test_nothing_given_is_nothing_measured():
+def test_the_last_thousand_steps_are_remembered_and_all_are_counted():
+    meter = Meter()
+    for seconds in [9.0] * 600 + [1.0] * 600:
+        meter.step(seconds, measured=True)
+    assert (len(meter.full_steps), meter.measured_steps) == (1000, 1200)
+    assert meter.unsifted_step() == (1.0, 0.0)
+
+
+def test_no_step_measured_is_nothing_known():
     assert Meter().unsifted_step() is None
     assert Meter().unsifted_seconds() == 0.0
 
 
 def test_whole_steps_cost_what_they_took_and_all_other_batches_what_one_costs_unsifted():
-    meter = Meter(batches_seen=10, batches_given=5)
+    meter = Meter(batches_seen=10, batches_given=5, data_seconds=5.0)
     meter.whole_step(5.0, 1.0, measured=False)
     meter.whole_step(2.0, 0.5, measured=True)
-    assert list(meter.untouched) == [(2.0, 0.5)]
+    assert list(meter.full_steps) == [2.0]
     assert meter.training_seconds == 7.0
     assert meter.unsifted_seconds() == 6.0 + 2.5 + 8 * 2.5
 
@@ -151,19 +158,20 @@ def test_the_receipt_holds_what_was_counted_and_what_it_saved(report, clock):
     clock.now += 30.0
     meter = report.meter
     meter.seen, meter.kept, meter.left_over, meter.non_finite = 1000, 500, 3, 2
-    meter.batches_seen, meter.batches_given, meter.epochs = 100, 50, 2
+    meter.batches_seen, meter.batches_given, meter.epochs = 128, 50, 2
     meter.scoring_seconds, meter.training_seconds = 2.0, 10.0
     meter.data_seconds, meter.discovery_seconds = 4.0, 1.0
-    meter.untouched = [(0.25, 0.125)] * 8
+    meter.full_steps.extend([0.25] * 8)
+    meter.measured_steps = 8
     meter.classes = {3: [500, 200], 1: [500, 300]}
     for _ in range(50):
         report.count_step()
     made = report.receipt(final=True)
     assert made.samples == receipt.Samples(1000, 500, 500, 3, 2)
-    assert made.batches == receipt.Batches(100, 50)
+    assert made.batches == receipt.Batches(128, 50)
     assert made.seconds == receipt.Seconds(30.0, 2.0, 10.0, 4.0, 1.0)
-    assert made.unsifted == receipt.Unsifted(0.25, 0.125, 8, 37.5)
-    assert made.saved.seconds == 20.5
+    assert made.unsifted == receipt.Unsifted(0.25, 0.03125, 8, 36.0)
+    assert made.saved.seconds == 19.0
     assert made.classes == [receipt.ClassCount(1, 500, 300), receipt.ClassCount(3, 500, 200)]
     assert (made.tier, made.keep, made.acceptance) == ("forward", 0.5, "quota")
     assert (made.steps, made.epochs, made.final) == (50, 2, True)
@@ -171,7 +179,7 @@ def test_the_receipt_holds_what_was_counted_and_what_it_saved(report, clock):
 
 
 def test_nothing_is_claimed_to_be_saved_where_nothing_was_sifted(report):
-    report.meter.untouched = [(0.25, 0.125)] * 8
+    report.meter.step(0.25, measured=True)
     report.meter.batches_seen = 100
     report.settle("pass-through", "two optimizers step in turn")
     assert report.receipt().saved == receipt.Saved()
@@ -180,7 +188,8 @@ def test_nothing_is_claimed_to_be_saved_where_nothing_was_sifted(report):
 def test_sifting_that_cost_more_than_it_saved_says_so(report):
     meter = report.meter
     meter.seen, meter.kept, meter.batches_seen, meter.batches_given = 10, 10, 1, 1
-    meter.untouched, meter.scoring_seconds = [(1.0, 0.0)], 3.0
+    meter.full_steps.append(1.0)
+    meter.measured_steps, meter.scoring_seconds = 1, 3.0
     made = report.receipt()
     assert made.saved.seconds == -2.0
     assert "sifting cost 2.0 s more than it saved" in receipt.summary_line(made)

@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from smart_sifting.no_trace import devices_of, no_trace, unwrapped
+from smart_sifting.no_trace import cuda_devices, no_trace, synchronize, unwrapped
 
 
 def mixed_model() -> nn.Sequential:
@@ -159,12 +159,10 @@ def test_autocasts_cache_is_enabled_or_disabled_as_it_was(enabled):
         assert torch.is_autocast_cache_enabled() is enabled
 
 
-def test_devices_are_those_of_now():
+def test_a_model_without_an_accelerator_has_none_to_wait_for_nor_to_restore():
     model = nn.Linear(2, 2)
-    assert devices_of([model]) == {torch.device("cpu")}
-    model.to("meta")
-    assert devices_of([model]) == {torch.device("meta")}
-    assert devices_of([nn.Identity()]) == set()
+    assert cuda_devices([model]) == set()
+    synchronize([model])
 
 
 def test_the_module_inside_data_parallel_wrappers_is_found(one_rank):

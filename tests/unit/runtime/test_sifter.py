@@ -33,6 +33,9 @@ class Losses:
         losses = transformed if self.losses is None else self.losses[transformed]
         return Scores(losses.to(torch.float64))
 
+    def wait(self) -> None:
+        pass
+
 
 def stream(samples: int, batch_size: int, drop_last: bool = False) -> Iterator[Tensor]:
     for batch in torch.arange(samples).split(batch_size):
@@ -373,7 +376,7 @@ def test_classes_are_counted_over_the_batches_of_a_window():
     assert sifter.meter.classes == {0: [100, 100 - odd], 1: [100, odd]}
 
 
-def test_the_steps_of_the_delay_tell_what_a_step_costs_unsifted():
+def test_every_step_on_a_full_batch_tells_what_one_costs_unsifted():
     now = [0.0]
     sifter = Sifter(SiftConfig(keep=0.5, sift_delay=3), Losses(), meter=Meter(lambda: now[0]))
 
@@ -385,6 +388,6 @@ def test_the_steps_of_the_delay_tell_what_a_step_costs_unsifted():
     shape = Shape(100, 10)
     for _ in SiftedEpoch(sifter, source(), sifter.plan(shape), shape):
         now[0] += 100.0
-    assert list(sifter.meter.untouched) == [(100.0, 1.0)] * 3
+    assert list(sifter.meter.full_steps) == [100.0] * 7
     assert sifter.meter.training_seconds == 700.0
     assert sifter.meter.unsifted_seconds() == 1010.0
