@@ -155,8 +155,7 @@ class SiftedEpoch:
         # Seconds that the data took of the batch given last, if that one was given untouched.
         self._given_whole: float | None = None
         self._given_full = False
-        # The clock read the last step from its start to its end: the accelerator was waited for.
-        self._measurable = False
+        self._given_timed = False
         self._data = 0.0
         if untouched:
             self._quota.untouched(untouched)
@@ -167,11 +166,9 @@ class SiftedEpoch:
         return self
 
     def __next__(self) -> Any:
-        waits = self._waits()
-        if waits:
-            self._sifter.score.wait()
+        timed = self._timed()
         asked = self._meter.clock()
-        self._settle_step(asked, measured=self._measurable and waits)
+        self._settle_step(asked, measured=self._given_full and self._given_timed and timed)
         data_before = self._meter.data_seconds
         try:
             batch = self._next_batch()
@@ -179,19 +176,22 @@ class SiftedEpoch:
             inside = self._meter.clock() - asked
             self._meter.scoring_seconds += inside - (self._meter.data_seconds - data_before)
         self._sifter.steps += 1
-        self._measurable = waits and self._given_full
+        self._given_timed = timed
         self._given_at = self._meter.clock()
         return batch
 
-    def _waits(self) -> bool:
-        """Whether to wait for the accelerator here, so that a step is measured to its end.
+    def _timed(self) -> bool:
+        """Whether the clock, read now, shows the training step to its end.
 
-        Scoring would wait for it anyway. On whole batches it would cost the script its lead over
-        the accelerator, so a few of them must do.
+        An accelerator must have been waited for. Scoring waits for it anyway; on whole batches it
+        would cost the script its lead over the accelerator, so a few of them must do.
         """
-        if self._delay > 0:
-            return self._meter.measured_steps < WHOLE_STEPS_MEASURED
-        return not self._full()
+        if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            return True
+        if self._full() or (self._delay > 0 and self._meter.measured_steps >= WHOLE_STEPS_MEASURED):
+            return False
+        self._sifter.score.wait()
+        return True
 
     def _settle_step(self, now: float, *, measured: bool) -> None:
         """Count the training step on the batch given last."""
