@@ -135,8 +135,7 @@ def test_the_receipt_is_a_line_a_table_and_a_picture(cli):
         "samples kept 500 (50.0%)",
         "samples left over at the end 2",
         "seconds in scoring 1.00",
-        "seconds unsifted 8.00 (measured: 3 full steps, 80.00 ms each "
-        "and 0.00 ms for the data)",
+        "seconds unsifted 8.00 (measured: 3 full steps, 80.00 ms each and 0.00 ms for the data)",
         "seconds saved 2.00 (25.0%)",
         "note a note",
         "7 400 100 25.0%",
