@@ -22,7 +22,7 @@ from smart_sifting.dataloader.sift_dataloader import shape_of
 from smart_sifting.discovery.agreement import agreed, world_size
 from smart_sifting.discovery.epochs import WatchedEpoch
 from smart_sifting.discovery.program import NotTraceable, Program, program_of
-from smart_sifting.discovery.schedules import stretch
+from smart_sifting.discovery.schedules import positions, stretch
 from smart_sifting.discovery.tape import Tape
 from smart_sifting.discovery.user_loss import load_loss
 from smart_sifting.discovery.watch import (
@@ -141,6 +141,8 @@ class Discoverer:
 
     def begin_watching(self, watch: Watch) -> None:
         self._watching.add(id(watch))
+        if watch.schedules is None and watch.told is not None:
+            watch.schedules = positions()
         self.tape.start()
 
     def end_watching(self, watch: Watch) -> None:
@@ -267,7 +269,8 @@ class Discoverer:
         told, true = watch.told, length(loader)
         if told is None or told == true:
             return
-        fitted = stretch(told, true, passes=self.report.meter.epochs)
+        before = watch.schedules if watch.schedules is not None else positions()
+        fitted = stretch(told, true, before, passes=self.report.meter.epochs)
         self._admit_length(
             loader,
             watch,

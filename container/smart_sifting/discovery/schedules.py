@@ -9,7 +9,7 @@ told / true steps on average.
 from __future__ import annotations
 
 import gc
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -18,18 +18,27 @@ _paces: WeakKeyDictionary[LRScheduler, _Pace] = WeakKeyDictionary()
 _patched: set[type] = set()
 
 
-def stretch(told: int, true: int, passes: int) -> int:
+Positions: TypeAlias = "WeakKeyDictionary[LRScheduler, int]"
+
+
+def positions() -> Positions:
+    """How far every running scheduler has come, in steps."""
+    return WeakKeyDictionary({each: _position(each) for each in _running()})
+
+
+def stretch(told: int, true: int, before: Positions, passes: int) -> int:
     """Fit the running per-batch schedulers, built for `told` batches an epoch, to `true` ones.
 
     Args:
-        passes: epochs begun so far; a scheduler that has stepped no oftener steps by the epoch.
+        before: where they stood when this training began, which may be a resumed one.
+        passes: epochs begun since; a scheduler that has stepped no oftener steps by the epoch.
 
     Returns:
         How many schedulers it fitted.
     """
     fitted = 0
     for scheduler in _running():
-        calls = scheduler._step_count - 1
+        calls = _position(scheduler) - before.get(scheduler, 0)
         if calls > passes:
             _pace(scheduler, told / true, calls)
             fitted += 1
@@ -58,6 +67,13 @@ def _running() -> list[LRScheduler]:
     found = [each for each in gc.get_objects() if issubclass(type(each), LRScheduler)]
     inner = {id(child) for each in found for child in getattr(each, "_schedulers", ())}
     return [e for e in found if id(e) not in inner and not isinstance(e, ReduceLROnPlateau)]
+
+
+def _position(scheduler: LRScheduler) -> int:
+    # A chain has none of its own.
+    children = getattr(scheduler, "_schedulers", ())
+    own = getattr(scheduler, "last_epoch", None)
+    return max(map(_position, children), default=0) if own is None else int(own)
 
 
 def _pace(scheduler: LRScheduler, ratio: float, calls: int) -> None:

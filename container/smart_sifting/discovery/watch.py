@@ -12,6 +12,7 @@ from torch import nn
 
 from smart_sifting.discovery.program import NotTraceable, Program, released
 from smart_sifting.discovery.replay import independent_scorer
+from smart_sifting.discovery.schedules import Positions
 from smart_sifting.discovery.tape import Handed
 from smart_sifting.errors import SiftingError
 from smart_sifting.no_trace import no_trace
@@ -52,6 +53,7 @@ class Watch:
         rows: samples in the batch on which the candidate was recorded.
         candidate: the program to be verified on the next steps.
         told: the length last given for this loader before its role was known.
+        schedules: where the learning-rate schedulers stood when watching began.
         known: the candidate was verified on another loader of this process.
         limited: no longer sifted, but each epoch still ends after the batches it was planned to
             have, because the other ranks count on them.
@@ -72,6 +74,7 @@ class Watch:
     told: int | None = None
     known: bool = False
     limited: bool = False
+    schedules: Positions | None = None
     modules: list[nn.Module] = field(default_factory=list)
 
     def observe(self, observed: Program, handed: Handed) -> None:

@@ -6,14 +6,13 @@ import io
 import json
 import re
 import tarfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from entrypoint_job import JobTree, make_wheel
 
-needs_torch = pytest.mark.skipif(
-    __import__("importlib.util").util.find_spec("torch") is None, reason="needs torch"
-)
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch")
 
 
 @needs_torch

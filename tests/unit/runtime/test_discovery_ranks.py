@@ -1,0 +1,117 @@
+"""Ranks that see different things must still give their script equally many batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from smart_sifting.discovery import patch
+from smart_sifting.discovery.discoverer import Discoverer
+from smart_sifting.job_report import JobReport
+from smart_sifting.sift_config.job_config import SiftConfig
+
+
+def plain(rank: int, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(model(x), y)
+
+
+def noisy_on_rank_1(rank: int, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """What rank 1 draws outside of the tape cannot be replayed."""
+    return F.cross_entropy(model(x + rank * torch.randn(x.shape)), y)
+
+
+class Breaks(nn.Module):
+    """A model whose forward fails on rank 1 when it is asked for scores the fifth time."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+        self.rank = rank
+        self.scored = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            self.scored += 1
+            if self.rank == 1 and self.scored > 8:
+                raise ValueError("no more scores")
+        return self.linear(x)
+
+
+@pytest.mark.parametrize(
+    ("loss", "breaks", "expected"),
+    [
+        (
+            plain,
+            False,
+            [
+                {"batches": [20, 20, 20], "tier": "forward"},
+                {"batches": [20, 20, 20], "tier": "forward"},
+            ],
+        ),
+        (
+            noisy_on_rank_1,
+            False,
+            [
+                {"batches": [40, 40, 40], "tier": "pass-through"},
+                {"batches": [40, 40, 40], "tier": "pass-through"},
+            ],
+        ),
+        (
+            plain,
+            True,
+            [
+                {"batches": [20, 20, 20], "tier": "forward"},
+                {"batches": [20, 20, 20], "tier": "pass-through"},
+            ],
+        ),
+    ],
+    ids=["alike", "one rank cannot be verified", "one rank's scoring fails in mid-epoch"],
+)
+def test_ranks_stay_in_step(
+    loss: Callable[..., Tensor], breaks: bool, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    mp.spawn(train, args=(str(tmp_path), loss, breaks), nprocs=2)
+
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == expected
+
+
+def train(rank: int, folder: str, loss: Callable[..., Tensor], breaks: bool) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        f"file://{folder}/store",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=60),
+    )
+    report = JobReport(None, 0.5)
+    patch(lambda plain_length: Discoverer(SiftConfig(keep=0.5), report, plain_length))
+    torch.manual_seed(0)
+    x = torch.randn(800, 8)
+    data = TensorDataset(x, x[:, :4].argmax(1))
+    batches = DataLoader(data, batch_size=10, sampler=DistributedSampler(data, 2, rank))
+    model = DistributedDataParallel(Breaks(rank if breaks else 0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    given = []
+    for _ in range(3):
+        count = 0
+        for inputs, labels in batches:
+            optimizer.zero_grad()
+            loss(rank, model, inputs, labels).backward()
+            optimizer.step()
+            count += 1
+        given.append(count)
+    Path(folder, f"{rank}.json").write_text(json.dumps({"batches": given, "tier": report.tier}))
+    dist.destroy_process_group()
