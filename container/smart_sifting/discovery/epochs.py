@@ -40,7 +40,9 @@ class WatchedEpoch:
         # Until a backward shows that this is training, counts are on trial.
         self._meter = Meter() if watch.backwards == 0 else discoverer.report.meter
         self._plan = discoverer.plan(loader, watch)
-        self._phase: Callable[[], Any] = self._first
+        # A function, not a method of this object: a cycle would keep the loader's workers alive
+        # after the script has left the loop.
+        self._phase: Callable[[WatchedEpoch], Any] = WatchedEpoch._first
         self._handed_before = watch.handed
         self._backwards_before = watch.backwards
         self._samples = 0
@@ -55,7 +57,7 @@ class WatchedEpoch:
         return self
 
     def __next__(self) -> Any:
-        return self._phase()
+        return self._phase(self)
 
     def __len__(self) -> int:
         return self._discoverer.length(self._loader)
@@ -70,7 +72,7 @@ class WatchedEpoch:
 
     def close(self) -> None:
         """The script has left the loop, or come to its end."""
-        if self._phase == self._watching:
+        if self._phase is WatchedEpoch._watching:
             self._discoverer.end_watching(self._watch)
         if self._sifted is not None:
             self._sifted.close()
@@ -81,18 +83,18 @@ class WatchedEpoch:
         role = self._watch.role
         if role is Role.UNTOUCHED or not may_train(self._watch.modules):
             self._discoverer.untouched(self._loader, self._watch)
-            self._phase = self._plain
+            self._phase = WatchedEpoch._plain
         elif role is Role.TRAINING:
             self._meter.epochs += 1
             self._begin_sifting()
         elif role is Role.PASSED:
             self._meter.epochs += 1
             self._limit = self._planned_batches() if self._watch.limited else None
-            self._phase = self._count
+            self._phase = WatchedEpoch._count
         else:
             self._discoverer.begin_watching(self._watch)
-            self._phase = self._watching
-        return self._phase()
+            self._phase = WatchedEpoch._watching
+        return self._phase(self)
 
     def _plain(self) -> Any:
         return next(self._source.inner)
@@ -120,10 +122,10 @@ class WatchedEpoch:
             return self._leave_alone()
         if watch.scorer is not None and watch.steps:
             self._discoverer.end_watching(watch)
-            self._phase = self._measuring
-            return self._phase()
+            self._phase = WatchedEpoch._measuring
+            return self._phase(self)
         if self._checkpoint() and self._decided():
-            return self._phase()
+            return self._phase(self)
         try:
             batch = self._fetch()
         except StopIteration:
@@ -137,7 +139,7 @@ class WatchedEpoch:
         self._settle_step(measured=True)
         self._settle_trial()
         if self._checkpoint() and self._decided():
-            return self._phase()
+            return self._phase(self)
         return self._hand_out(self._fetch())
 
     def _sifting(self) -> Any:
@@ -182,7 +184,7 @@ class WatchedEpoch:
         if verdict is Verdict.SIFT:
             self._begin_sifting()
         else:
-            self._phase = self._count
+            self._phase = WatchedEpoch._count
         return True
 
     def _begin_sifting(self) -> None:
@@ -191,7 +193,7 @@ class WatchedEpoch:
             raise RuntimeError("a training loader has no sifter")
         shape = self._discoverer.shape(self._loader)
         self._sifted = SiftedEpoch(sifter, self._source, self._plan, shape, self._samples)
-        self._phase = self._sifting
+        self._phase = WatchedEpoch._sifting
 
     def _leave_alone(self) -> Any:
         self._discoverer.end_watching(self._watch)
@@ -200,7 +202,7 @@ class WatchedEpoch:
         self._watch.idle_passes += 1
         if self._watch.idle_passes >= 3:
             self._watch.role = Role.UNTOUCHED
-        self._phase = self._plain
+        self._phase = WatchedEpoch._plain
         return self._plain()
 
     def _end_of_watch(self) -> None:
@@ -223,8 +225,8 @@ class WatchedEpoch:
             self._sifted.abandon()
         self._discoverer.pass_through(self._loader, self._watch, reason)
         self._limit = self._planned_batches() if self._watch.limited else None
-        self._phase = self._count
-        return self._phase()
+        self._phase = WatchedEpoch._count
+        return self._phase(self)
 
     def _planned_batches(self) -> int | None:
         return None if self._plan is None else self._plan.batches

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
+from weakref import ReferenceType, WeakSet, ref
 
 import torch
 from torch import nn
@@ -149,20 +150,24 @@ class OptimizerTurns:
     """
 
     def __init__(self) -> None:
-        self._names: dict[int, str] = {}
-        self._last: int | None = None
-        self._left: set[int] = set()
+        # Weakly: an id would be given again to another optimizer once one is gone.
+        self._known: WeakSet[torch.optim.Optimizer] = WeakSet()
+        self._left: WeakSet[torch.optim.Optimizer] = WeakSet()
+        self._last: ReferenceType[torch.optim.Optimizer] | None = None
         self.reason: str | None = None
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        key = id(optimizer)
-        if self._last not in (None, key):
-            self._left.add(self._last)
-        self._names.setdefault(key, type(optimizer).__name__)
-        self._last = key
-        if key in self._left and self.reason is None:
+        last = None if self._last is None else self._last()
+        if last is optimizer:
+            return
+        if last is not None:
+            self._left.add(last)
+        self._last = ref(optimizer)
+        self._known.add(optimizer)
+        if optimizer in self._left and self.reason is None:
+            names = ", ".join(sorted(type(each).__name__ for each in self._known))
             self.reason = (
-                f"{len(self._names)} optimizers step in turn ({', '.join(self._names.values())}): "
+                f"{len(self._known)} optimizers step in turn ({names}): "
                 "each of their losses asks for other samples"
             )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -596,3 +598,42 @@ def test_a_process_forked_while_the_tape_runs_is_free_of_it(
     fit(loader(), with_workers)
 
     assert modes_inside == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("steps", [1, 8, 20], ids=["watched", "measured", "sifted"])
+def test_leaving_the_loop_lets_go_of_the_loader_at_once(
+    steps: int, discover: Callable[..., JobReport]
+) -> None:
+    """Its workers would go on otherwise, until a garbage collection happens to come by."""
+    report = discover()
+    batches, model = loader(), net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    iterator = iter(batches)
+    plain = weakref.ref(iterator._source.inner)  # type: ignore[attr-defined]
+
+    gc.disable()
+    try:
+        for _ in range(steps):
+            cross_entropy(model, next(iterator)).backward()
+            optimizer.step()
+        assert report.tier == ("forward" if steps == 20 else "waiting")
+        del iterator
+        assert plain() is None
+    finally:
+        gc.enable()
+
+
+def test_an_optimizer_made_anew_for_every_step_is_no_turn(
+    discover: Callable[..., JobReport],
+) -> None:
+    report = discover()
+    model, seen = net(), Seen()
+
+    for batch in loader():
+        seen.note(batch[0])
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer.zero_grad()
+        cross_entropy(model, batch).backward()
+        optimizer.step()
+
+    assert (report.tier, seen.samples) == ("forward", 480)
