@@ -58,14 +58,15 @@ class ReplayScorer:
         with no_trace(self.program.modules):
             terms = self.program.elements(leaves)
             self.rows_apart = all(each.values.shape[:1] == (self.rows,) for each in terms)
+            # Terms count by their share in the loss and with its sign; the factor of a loss scaler
+            # or of accumulated gradients falls out.
+            largest = max((abs(term.weight) for term in self.program.terms), default=1.0)
             total: Tensor | None = None
             for term, elements in zip(self.program.terms, terms, strict=True):
                 losses = row_losses(elements, self.rows, batch_first=self.batch_first)
                 if losses is None:
                     raise NotTraceable("the loss has another shape in eval mode than in training")
-                # Terms count by their share in the loss; a loss scaler's factor falls out.
-                share = term.weight / self.program.terms[0].weight
-                weighted = losses.double() * share
+                weighted = losses.double() * (term.weight / largest)
                 total = weighted if total is None else total + weighted
         if total is None:
             raise NotTraceable("the loss has no terms")
