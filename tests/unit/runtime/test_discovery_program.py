@@ -254,3 +254,19 @@ def test_a_device_block_that_ends_while_the_tape_runs_ends_well(recorder: Record
         assert torch.empty(1).device.type == "meta"
     assert torch.empty(1).device.type == "cpu"
     assert recorder.tape.running
+
+
+def test_a_default_device_that_changes_while_the_tape_runs_is_the_new_one(
+    recorder: Recorder,
+) -> None:
+    torch.set_default_device("meta")
+    try:
+        recorder.tape.start()
+        torch.set_default_device("cpu")
+        assert torch.empty(1).device.type == "cpu"
+        torch.set_default_device("meta")
+        recorder.tape.stop()
+        assert torch.empty(1).device.type == "meta"
+    finally:
+        torch.set_default_device(None)
+    assert torch.empty(1).device.type == "cpu"
