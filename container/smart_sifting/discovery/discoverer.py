@@ -60,6 +60,7 @@ class Discoverer:
         self.plain_length = plain_length
         self.tape = Tape(self._on_backward)
         self.turns = OptimizerTurns()
+        self.steps = 0
         self.program: tuple[Program, int] | None = None
         self._watches: WeakKeyDictionary[Any, Watch] = WeakKeyDictionary()
         self._latest: Watch | None = None
@@ -193,6 +194,7 @@ class Discoverer:
     # -- what torch tells ----------------------------------------------------------------------
 
     def _on_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self.steps += 1
         self.turns.stepped(optimizer)
         if self._latest is not None:
             self._latest.steps += 1

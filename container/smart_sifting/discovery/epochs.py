@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from smart_sifting import batches as batch_ops
 from smart_sifting.discovery.watch import IDLE_BATCHES, Role, Verdict, Watch, describe, may_train
 from smart_sifting.errors import UnsupportedDataFormatException
@@ -27,7 +29,8 @@ class WatchedEpoch:
     """Stands for the loader's own iterator. What it does next is its phase:
 
     watch (batches untouched, the tape running) -> measure (untouched, timed) -> sift;
-    plain for a pass without training, count for training data that pass through.
+    plain for a pass without training, evaluating for one over training data, count for training
+    data that pass through.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class WatchedEpoch:
         self._phase: Callable[[WatchedEpoch], Any] = WatchedEpoch._first
         self._handed_before = watch.handed
         self._backwards_before = watch.backwards
+        self._steps_before = discoverer.steps
+        self._evaluated: list[int] = []
         self._samples = 0
         self._batches = 0
         self._limit: int | None = None
@@ -81,16 +86,18 @@ class WatchedEpoch:
 
     def _first(self) -> Any:
         role = self._watch.role
-        if role is Role.UNTOUCHED or not may_train(self._watch.modules):
-            self._discoverer.untouched(self._loader, self._watch)
-            self._phase = WatchedEpoch._plain
-        elif role is Role.TRAINING:
-            self._meter.epochs += 1
-            self._begin_sifting()
-        elif role is Role.PASSED:
+        if role is Role.PASSED:
             self._meter.epochs += 1
             self._limit = self._planned_batches() if self._watch.limited else None
             self._phase = WatchedEpoch._count
+        elif role is Role.TRAINING and may_train(self._watch.modules):
+            self._meter.epochs += 1
+            self._begin_sifting()
+        elif role is Role.TRAINING:
+            self._phase = WatchedEpoch._evaluating
+        elif role is Role.UNTOUCHED or not torch.is_grad_enabled():
+            self._discoverer.untouched(self._loader, self._watch)
+            self._phase = WatchedEpoch._plain
         else:
             self._discoverer.begin_watching(self._watch)
             self._phase = WatchedEpoch._watching
@@ -98,6 +105,21 @@ class WatchedEpoch:
 
     def _plain(self) -> Any:
         return next(self._source.inner)
+
+    def _evaluating(self) -> Any:
+        """A pass over training data that looks like evaluation, until an optimizer steps in it:
+        some scripts put the model in training mode only when they have their batch."""
+        if self._discoverer.steps == self._steps_before:
+            batch = next(self._source.inner)
+            self._evaluated.append(self._rows(batch))
+            return batch
+        self._meter.epochs += 1
+        for rows in self._evaluated:
+            self._meter.fetched(rows)
+            self._meter.whole_batch(rows)
+        self._samples = sum(self._evaluated)
+        self._begin_sifting()
+        return self._phase(self)
 
     def _count(self) -> Any:
         """All data pass through; what they cost is counted."""

@@ -677,3 +677,34 @@ def test_a_short_last_batch_neither_proves_nor_disproves_anything(
 
     assert report.tier == "forward"
     assert report.meter.kept < report.meter.seen
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["one loader", "a new loader each epoch"])
+def test_a_script_that_turns_to_training_only_with_its_batch_is_sifted_in_every_epoch(
+    anew: bool, discover: Callable[..., JobReport]
+) -> None:
+    report = discover()
+    batches, model = loader(), net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=4 * len(batches))
+    given, evaluated = [], []
+
+    for _ in range(4):
+        seen = Seen()
+        for batch in batches:
+            model.train()
+            seen.note(batch[0])
+            optimizer.zero_grad()
+            cross_entropy(model, batch).backward()
+            optimizer.step()
+            schedule.step()
+        model.eval()
+        evaluated.append(sum(len(x) for x, _ in batches))
+        given.append(seen.samples)
+        batches = loader() if anew else batches
+
+    assert report.tier == "forward"
+    assert given == [480] * 4
+    assert evaluated == [960] * 4
+    assert (report.meter.kept, report.meter.seen) == (1920, 3840)
+    assert schedule.last_epoch == 120
