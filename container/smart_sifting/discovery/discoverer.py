@@ -79,13 +79,26 @@ class Discoverer:
         """The iterator that the script gets in place of `source`."""
         if get_worker_info() is not None or loader in self.report.managed:
             return source
-        return WatchedEpoch(self, loader, self.watch(loader), source)
+        try:
+            watch = self.watch(loader)
+            plan = self.plan(loader, watch)
+        except Exception as failure:  # noqa: BLE001 - a loader of a kind we have not met
+            self.report.note(f"a {type(loader).__name__} is left alone: {describe(failure)}")
+            return source
+        return WatchedEpoch(self, loader, watch, plan, source)
 
     def length(self, loader: DataLoader[Any]) -> int:
         """How many batches the next pass over a loader gives the script."""
         plain = self.plain_length(loader)
         if get_worker_info() is not None or loader in self.report.managed:
             return plain
+        try:
+            return self._length(loader, plain)
+        except Exception as failure:  # noqa: BLE001 - as above; the script gets torch's own answer
+            self.report.note(f"a {type(loader).__name__} is left alone: {describe(failure)}")
+            return plain
+
+    def _length(self, loader: DataLoader[Any], plain: int) -> int:
         watch = self.watch(loader)
         plan = self.plan(loader, watch)
         if plan is None or not torch.is_grad_enabled():
@@ -268,8 +281,8 @@ class Discoverer:
         self, loader: DataLoader[Any], watch: Watch, length: Callable[[Any], int]
     ) -> None:
         """Make good on a length that was told before the loader's role was known."""
-        told, true = watch.told, length(loader)
-        if told is None or told == true:
+        told = watch.told
+        if told is None or told == (true := length(loader)):
             return
         before = watch.schedules if watch.schedules is not None else positions()
         fitted = stretch(told, true, before, passes=self.report.meter.epochs)

@@ -9,6 +9,7 @@ import torch
 
 from smart_sifting import batches as batch_ops
 from smart_sifting.discovery.watch import IDLE_BATCHES, Role, Verdict, Watch, describe, may_train
+from smart_sifting.epoch_plan import EpochPlan
 from smart_sifting.errors import UnsupportedDataFormatException
 from smart_sifting.meter import Meter
 from smart_sifting.no_trace import synchronize
@@ -34,7 +35,12 @@ class WatchedEpoch:
     """
 
     def __init__(
-        self, discoverer: Discoverer, loader: DataLoader[Any], watch: Watch, source: Iterator[Any]
+        self,
+        discoverer: Discoverer,
+        loader: DataLoader[Any],
+        watch: Watch,
+        plan: EpochPlan | None,
+        source: Iterator[Any],
     ) -> None:
         self._discoverer = discoverer
         self._loader = loader
@@ -42,7 +48,7 @@ class WatchedEpoch:
         self._source = _Source(source)
         # Until a backward shows that this is training, counts are on trial.
         self._meter = Meter() if watch.backwards == 0 else discoverer.report.meter
-        self._plan = discoverer.plan(loader, watch)
+        self._plan = plan
         # A function, not a method of this object: a cycle would keep the loader's workers alive
         # after the script has left the loop.
         self._phase: Callable[[WatchedEpoch], Any] = WatchedEpoch._first
@@ -62,7 +68,15 @@ class WatchedEpoch:
         return self
 
     def __next__(self) -> Any:
-        return self._phase(self)
+        try:
+            return self._phase(self)
+        except StopIteration:
+            raise
+        except Exception as failure:
+            if failure is self._source.failure or self._phase in _PLAIN_PHASES:
+                raise
+            # Ours, not the script's: it must not end its training.
+            return self._fall_back(describe(failure))
 
     def __len__(self) -> int:
         return self._discoverer.length(self._loader)
@@ -126,11 +140,9 @@ class WatchedEpoch:
         self._settle_step()
         if self._limit is not None and self._batches >= self._limit:
             raise StopIteration
-        if self._source.pending:
-            batch = self._source.again()
-        else:
-            batch = self._fetch()
-            self._meter.fetched(self._rows(batch))
+        if not self._source.pending:
+            self._meter.fetched(self._rows(self._fetch()))
+        batch = self._source.again()
         self._meter.whole_batch(self._rows(batch))
         return self._give(batch)
 
@@ -170,14 +182,7 @@ class WatchedEpoch:
             raise RuntimeError("the phase of sifting has no epoch")
         if self._discoverer.turns.reason is not None:
             return self._fall_back(self._discoverer.turns.reason)
-        try:
-            batch = next(sifted)
-        except StopIteration:
-            raise
-        except Exception as failure:
-            if failure is self._source.failure:
-                raise
-            return self._fall_back(describe(failure))
+        batch = next(sifted)
         self._source.settled()
         self._batches += 1
         return batch
@@ -242,7 +247,8 @@ class WatchedEpoch:
             self._meter = meter
 
     def _fall_back(self, reason: str) -> Any:
-        """Sifting failed in the middle of an epoch: give what is left of it as it is."""
+        """Discovery or sifting failed within an epoch: give what is left of it as it is."""
+        self._discoverer.end_watching(self._watch)
         if self._sifted is not None:
             self._sifted.abandon()
         self._discoverer.pass_through(self._loader, self._watch, reason)
@@ -261,6 +267,7 @@ class WatchedEpoch:
         self._meter.fetched(rows)
         self._meter.whole_batch(rows)
         self._discoverer.hand_out(batch, rows, self._watch)
+        self._source.settled()
         return self._give(batch)
 
     def _rows(self, batch: Any) -> int:
@@ -278,7 +285,6 @@ class WatchedEpoch:
         finally:
             self._data = self._meter.clock() - start
             self._meter.data_seconds += self._data
-            self._source.settled()
 
     def _give(self, batch: Any) -> Any:
         self._batches += 1
@@ -294,6 +300,10 @@ class WatchedEpoch:
         trained = self._meter.clock() - self._given_at - inside
         self._meter.whole_step(trained, self._data, measured=measured)
         self._given_at = None
+
+
+# Phases in which nothing but the loader itself can fail.
+_PLAIN_PHASES = (WatchedEpoch._plain, WatchedEpoch._evaluating, WatchedEpoch._count)
 
 
 class _Source:

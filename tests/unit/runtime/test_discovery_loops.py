@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from smart_sifting.discovery import patch
 from smart_sifting.discovery.discoverer import Discoverer
@@ -708,3 +708,40 @@ def test_a_script_that_turns_to_training_only_with_its_batch_is_sifted_in_every_
     assert evaluated == [960] * 4
     assert (report.meter.kept, report.meter.seen) == (1920, 3840)
     assert schedule.last_epoch == 120
+
+
+@pytest.mark.parametrize("what", ["decide", "plan"])
+def test_a_failure_of_our_own_costs_the_saving_and_not_the_training(
+    what: str, discover: Callable[..., JobReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(Discoverer, what, broken)
+    report = discover()
+    batches = loader()
+
+    assert (len(batches) == 60) is (what == "plan")
+    seen = fit(batches, cross_entropy, epochs=2)
+
+    assert (seen.batches, seen.samples) == (120, 1920)
+    told = [report.reason, *report.notes]
+    assert any("RuntimeError: a mistake of ours" in line for line in told)
+
+
+def test_a_stream_without_a_length_is_sifted_and_still_has_none(
+    discover: Callable[..., JobReport],
+) -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            return iter(list(data()))
+
+    report = discover()
+    stream = DataLoader(Stream(), batch_size=BATCH)
+
+    seen = fit(stream, cross_entropy, epochs=2)
+
+    # Twelve untouched batches and half of the other 48; then half of 60.
+    assert (report.tier, seen.batches) == ("forward", 12 + 24 + 30)
+    with pytest.raises(TypeError, match="has no len"):
+        len(stream)
