@@ -98,22 +98,6 @@ class Discoverer:
             self.report.note(f"a {type(loader).__name__} is left alone: {describe(failure)}")
             return plain
 
-    def _length(self, loader: DataLoader[Any], plain: int) -> int:
-        watch = self.watch(loader)
-        plan = self.plan(loader, watch)
-        if plan is None or not torch.is_grad_enabled():
-            return plain
-        if watch.role is Role.TRAINING or watch.limited:
-            return plan.batches
-        if watch.role is Role.UNKNOWN:
-            watch.told = plan.batches if self._presumed(loader) else plain
-            return watch.told
-        return plain
-
-    def _in_forked_child(self) -> None:
-        """A worker of another loader was started while the tape ran: it is none of its business."""
-        self.tape.stop()
-
     def close(self) -> None:
         """Listen to torch no more."""
         self.tape.stop()
@@ -205,6 +189,10 @@ class Discoverer:
             self._admit_length(loader, watch, "it is not trained on")
 
     # -- what torch tells ----------------------------------------------------------------------
+
+    def _in_forked_child(self) -> None:
+        """A worker of another loader was started while the tape ran: it is none of its business."""
+        self.tape.stop()
 
     def _on_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         self.steps += 1
@@ -307,6 +295,18 @@ class Discoverer:
                 f"len() of {watch.name} was {told} before its role was known and is {true}: "
                 f"{consequence}"
             )
+
+    def _length(self, loader: DataLoader[Any], plain: int) -> int:
+        watch = self.watch(loader)
+        plan = self.plan(loader, watch)
+        if plan is None or not torch.is_grad_enabled():
+            return plain
+        if watch.role is Role.TRAINING or watch.limited:
+            return plan.batches
+        if watch.role is Role.UNKNOWN:
+            watch.told = plan.batches if self._presumed(loader) else plain
+            return watch.told
+        return plain
 
     def _presumed(self, loader: DataLoader[Any]) -> bool:
         """Whether a loader that nobody has used yet is taken for the one to be trained on."""
