@@ -13,7 +13,8 @@ from sift_launcher.cli.options import (
     hyperparameters,
     sift_config,
 )
-from sift_launcher.cli.root import Root, complete_first_word
+from sift_launcher.cli.root import Root, complete_first_word, meant_subcommand
+from sift_launcher.errors import ScriptError
 from sift_launcher.job_spec import DEFAULT_MAX_RUN_SECONDS, DEFAULT_OUTPUT, JobSpec
 
 HELP = """Train SCRIPT as a managed job, on only the samples that teach it something.
@@ -135,6 +136,8 @@ def command(
         raise click.UsageError(
             f"unexpected {surplus[0]!r}: what the script should get goes after --"
         )
+    if (meant := meant_subcommand(script)) is not None:
+        raise ScriptError(f"no such script: {script} (did you mean sift-launch {meant}?)")
     check_instance(instance)
     spec = JobSpec(
         script=script,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,6 +68,15 @@ def complete_first_word(ctx: click.Context, param: click.Parameter, incomplete: 
         if name.startswith(incomplete):
             items.append(CompletionItem(name, help=text))
     return items
+
+
+def meant_subcommand(script: str) -> str | None:
+    """The subcommand that was probably meant by what stands where the script's name does."""
+    if Path(script).suffix or Path(script).exists():
+        return None
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(script, _SUBCOMMANDS, n=1)), None)
 
 
 def subcommand(name: str) -> click.Command:

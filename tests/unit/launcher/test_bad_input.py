@@ -29,6 +29,10 @@ def test_no_such_script(call, state, project):
     )
 
 
+def test_a_subcommand_with_a_slip_in_it(call, state, project):
+    assert refused(call, state, "jbos") == "no such script: jbos (did you mean sift-launch jobs?)"
+
+
 def test_a_script_that_is_a_folder(call, state, project):
     (project / "src").mkdir()
     assert refused(call, state, "src") == (
