@@ -32,6 +32,13 @@ class Shape:
     drop_last: bool = False
 
 
+def planned_epoch(config: SiftConfig, shape: Shape, delay: int) -> EpochPlan | None:
+    """An epoch with `delay` whole batches first; None when its length is not known or not fixed."""
+    if shape.samples is None or shape.batch_size is None or config.acceptance == "probabilistic":
+        return None
+    return EpochPlan(shape.samples, shape.batch_size, config.keep, shape.drop_last, delay)
+
+
 class Sifter:
     """What outlives an epoch: the loss history, the generator, carried samples and the delay.
 
@@ -66,13 +73,7 @@ class Sifter:
 
     def plan(self, shape: Shape) -> EpochPlan | None:
         """The coming epoch, None when its length is not known or not fixed."""
-        if shape.samples is None or shape.batch_size is None:
-            return None
-        if self.config.acceptance == "probabilistic":
-            return None
-        return EpochPlan(
-            shape.samples, shape.batch_size, self.config.keep, shape.drop_last, self.delay()
-        )
+        return planned_epoch(self.config, shape, self.delay())
 
     def delay(self) -> int:
         """Batches of the coming epoch that are given whole."""

@@ -15,7 +15,6 @@ from torch.utils.data import (
     DistributedSampler,
     IterableDataset,
     SequentialSampler,
-    get_worker_info,
 )
 
 from smart_sifting.dataloader.sift_dataloader import shape_of
@@ -40,7 +39,7 @@ from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.no_trace import unwrapped
 from smart_sifting.scoring import ForwardScorer
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import Shape, Sifter
+from smart_sifting.sifter import Shape, Sifter, planned_epoch
 
 
 class Discoverer:
@@ -77,7 +76,7 @@ class Discoverer:
 
     def follow(self, loader: DataLoader[Any], source: Iterator[Any]) -> Iterator[Any]:
         """The iterator that the script gets in place of `source`."""
-        if get_worker_info() is not None or loader in self.report.managed:
+        if loader in self.report.managed:
             return source
         try:
             watch = self.watch(loader)
@@ -90,7 +89,7 @@ class Discoverer:
     def length(self, loader: DataLoader[Any]) -> int:
         """How many batches the next pass over a loader gives the script."""
         plain = self.plain_length(loader)
-        if get_worker_info() is not None or loader in self.report.managed:
+        if loader in self.report.managed:
             return plain
         try:
             return self._length(loader, plain)
@@ -125,17 +124,7 @@ class Discoverer:
         shape = self.shape(loader)
         if watch.sifter is not None:
             return watch.sifter.plan(shape)
-        if shape.samples is None or shape.batch_size is None:
-            return None
-        if self.config.acceptance == "probabilistic":
-            return None
-        return EpochPlan(
-            shape.samples,
-            shape.batch_size,
-            self.config.keep,
-            shape.drop_last,
-            self.config.sift_delay,
-        )
+        return planned_epoch(self.config, shape, self.config.sift_delay)
 
     def begin_watching(self, watch: Watch) -> None:
         self._watching.add(id(watch))

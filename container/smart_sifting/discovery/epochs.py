@@ -140,10 +140,14 @@ class WatchedEpoch:
         self._settle_step()
         if self._limit is not None and self._batches >= self._limit:
             raise StopIteration
-        if not self._source.pending:
-            self._meter.fetched(self._rows(self._fetch()))
+        fresh = not self._source.pending
+        if fresh:
+            self._fetch()
         batch = self._source.again()
-        self._meter.whole_batch(self._rows(batch))
+        rows = self._rows(batch)
+        if fresh:
+            self._meter.fetched(rows)
+        self._meter.whole_batch(rows)
         return self._give(batch)
 
     def _watching(self) -> Any:

@@ -175,11 +175,16 @@ class Tape(TorchFunctionMode):
             if isinstance(result, Tensor) and is_reduction(func, args, kwargs):
                 self._inner.append(InnerLoss(len(self._inner), result, args[0].numel()))
             return result
-        known = {id(t): s for t in tensors_in((args, kwargs)) if (s := self.slot(t)) is not None}
+        known = self._slots_in((args, kwargs))
         result = func(*args, **kwargs)
         if known:
             self._record(func, args, kwargs, result, known)
         return result
+
+    def _slots_in(self, arguments: Any) -> dict[int, int]:
+        """The slots of a call's tensors that were made of a batch, by the tensors' ids."""
+        slots = ((id(tensor), self.slot(tensor)) for tensor in tensors_in(arguments))
+        return {key: slot for key, slot in slots if slot is not None}
 
     def _record(
         self,
@@ -222,7 +227,7 @@ class Tape(TorchFunctionMode):
         self._depth -= 1
         if self._depth:
             return
-        known = {id(t): s for t in tensors_in((args, kwargs)) if (s := self.slot(t)) is not None}
+        known = self._slots_in((args, kwargs))
         if not known:
             return
         node = self._record(module, args, kwargs, result, known)
