@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from two_ranks import join_group, leave_group
 
 from smart_sifting.discovery import patch
 from smart_sifting.discovery.discoverer import Discoverer
@@ -88,14 +87,7 @@ def test_ranks_stay_in_step(
 
 
 def train(rank: int, folder: str, loss: Callable[..., Tensor], breaks: bool) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        f"file://{folder}/store",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),
-    )
+    join_group(rank, folder)
     report = JobReport(None, 0.5)
     patch(lambda plain_length: Discoverer(SiftConfig(keep=0.5), report, plain_length))
     torch.manual_seed(0)
@@ -114,4 +106,4 @@ def train(rank: int, folder: str, loss: Callable[..., Tensor], breaks: bool) -> 
             count += 1
         given.append(count)
     Path(folder, f"{rank}.json").write_text(json.dumps({"batches": given, "tier": report.tier}))
-    dist.destroy_process_group()
+    leave_group()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from two_ranks import join_group, leave_group
 
 from smart_sifting.no_trace import cuda_devices, no_trace, synchronize, unwrapped
 
@@ -189,7 +189,7 @@ def one_rank(tmp_path: Path):
 
 @pytest.mark.parametrize("held", [False, True], ids=["wrapped", "wrapped inside a holder"])
 def test_ranks_score_different_numbers_of_windows_and_stay_in_step(tmp_path: Path, held: bool):
-    mp.spawn(_rank, args=(2, str(tmp_path), held), nprocs=2)
+    mp.spawn(_rank, args=(str(tmp_path), held), nprocs=2)
     gradients, buffers = zip(
         *(torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)), strict=True
     )
@@ -212,15 +212,8 @@ class Counting(nn.Module):
         return self.linear(inputs)
 
 
-def _rank(rank: int, world_size: int, folder: str, held: bool) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        f"file://{folder}/store",
-        rank=rank,
-        world_size=world_size,
-        timeout=timedelta(seconds=60),
-    )
+def _rank(rank: int, folder: str, held: bool) -> None:
+    join_group(rank, folder)
     model = DistributedDataParallel(Counting())
     # A script may hold its replica inside another module, and call that one.
     scored = nn.Sequential(model) if held else unwrapped(model)
@@ -230,4 +223,4 @@ def _rank(rank: int, world_size: int, folder: str, held: bool) -> None:
     model.module.last.fill_(1.5 + rank)
     model(torch.full((1, 2), 1.0 + rank)).sum().backward()
     torch.save((model.module.linear.weight.grad, model.module.last), Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    leave_group()
