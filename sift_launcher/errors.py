@@ -76,6 +76,26 @@ class JobHasEnded(WrongCall):
     """The job is over: there is nothing left to stop."""
 
 
+class EngineUnavailable(WrongCall):
+    """No Docker engine answers, or this user may not talk to it, or it cannot do what is asked."""
+
+
+class ImageUnfit(WrongCall):
+    """The image is missing, for another architecture, or lacks what a job needs in it."""
+
+
+class DeviceUnavailable(WrongCall):
+    """The engine cannot give a container the GPUs that were asked for."""
+
+
+class BuildFailed(SiftLaunchError):
+    """The image could not be built; the text ends with what the failing step said."""
+
+
+class PushFailed(SiftLaunchError):
+    """The image is built but could not be pushed to its repository."""
+
+
 class JobFailed(SiftLaunchError):
     """The job ran and failed; the text names the reason and the log."""
 
