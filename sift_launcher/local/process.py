@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sift_launcher.local.tree import HostTree
+from sift_launcher.runtime import PACKAGES, runtime_folders
 
-_RUNTIME_PACKAGES = ("sift_entrypoint", "smart_sifting")
 _PROCESSES = Path("/proc")
 
 
@@ -109,7 +109,7 @@ def _keep_from_installing(code: Path, log: BinaryIO) -> None:
 
 def _has_runtime(python: str) -> bool:
     # Another interpreter may have another version of the runtime: it gets this one's.
-    return python == sys.executable and all(find_spec(name) for name in _RUNTIME_PACKAGES)
+    return python == sys.executable and all(find_spec(name) for name in PACKAGES)
 
 
 def _link_runtime(packages: Path) -> None:
@@ -117,13 +117,3 @@ def _link_runtime(packages: Path) -> None:
     packages.mkdir()
     for name, folder in runtime_folders().items():
         (packages / name).symlink_to(folder)
-
-
-def runtime_folders() -> dict[str, Path]:
-    """Where the runtime's packages lie: installed beside this one, or in its checkout."""
-    root = Path(__file__).resolve().parents[2]
-    checkout = {"sift_entrypoint": root / "entrypoints", "smart_sifting": root / "container"}
-    return {
-        name: folder / name if (folder / name).is_dir() else root / name
-        for name, folder in checkout.items()
-    }
