@@ -19,7 +19,7 @@ STUBBORN = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 open(os.environ["SM_MODEL_DIR"] + "/saved", "w").write("s")
-os.write(1, b"ready\n")  # whole, beside another process
+os.write(1, b"ready\\n")  # whole, beside another process
 while True: time.sleep(.01)
 """
 
