@@ -1,8 +1,9 @@
-"""Switching sifting on in a Python process of a job: imported by ``.pth`` or ``site/``.
+"""What we do in every Python process of a job: imported by ``.pth`` or ``site/``.
 
-Importing this module does it, once: ``sift_config`` and ``sift_arguments`` leave ``sys.argv``,
-and ``smart_sifting.discovery.install()`` runs the moment torch has been imported. Nothing here
-raises into the program it runs in.
+Importing this module does it, once: lines go to the job's log whole, ``sift_config`` and
+``sift_arguments`` leave ``sys.argv``, and where the job has a ``sift_config``,
+``smart_sifting.discovery.install()`` runs the moment torch has been imported. Nothing here raises
+into the program it runs in.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .lines import buffer_lines, shares_its_streams
+from .lines import buffer_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def _activate() -> None:
     raw = os.environ.get(_ARGUMENTS_VARIABLE, raw) if raw is not None else None
     if raw:
         sys.argv += _strings(raw)
-    if shares_its_streams():
-        buffer_lines()
+    buffer_lines()
     if os.environ.get(_CONFIG_VARIABLE) and not _is_launcher():
         _after_import("torch", _install)
 

@@ -13,7 +13,7 @@ import sys
 import time
 
 from .errors import ScriptError, Stopped
-from .lines import LineStream
+from .lines import LOG_VARIABLE, LineStream, log_variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def run(command: list[str], environment: Mapping[str, str], signals: Signals) ->
     stdout, stderr = streams.values()
     try:
         try:
-            pid = _start(command, environment, out[1], err[1], signals)
+            log = {LOG_VARIABLE: log_variable(out[1], err[1])}
+            pid = _start(command, {**environment, **log}, out[1], err[1], signals)
         finally:
             os.close(out[1])
             os.close(err[1])

@@ -6,6 +6,13 @@ import os
 import select
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+LOG_VARIABLE = "JOB_LOG_STREAMS"
+"""In a job's processes: which files are its log, as systemd's ``JOURNAL_STREAM`` has it."""
+
 TAIL_BYTES = 64 * 1024
 _LONGEST_HELD = 1024 * 1024
 
@@ -61,21 +68,43 @@ class LineStream:
                 return
 
 
-def shares_its_streams() -> bool:
+def log_variable(out: int, err: int) -> str:
+    """What `LOG_VARIABLE` says where ``out`` and ``err`` are the job's log, as descriptors."""
+    return f"{_identity(out)} {_identity(err)}"
+
+
+def buffer_lines() -> None:
+    """Make this Python process print a line to the job's log with one write, even when unbuffered.
+
+    ``PYTHONUNBUFFERED`` has ``print`` write a line's text and its newline apart: twice the work,
+    and another process's line can land between the two. A line still appears as it ends. Streams
+    that lead elsewhere stay as they are: a reader of half lines may wait at their other end.
+    """
+    shared = _shares_its_streams()
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is None:  # replaced, or not there at all
+            continue
+        unbuffered = getattr(stream, "write_through", False)
+        if shared or (unbuffered and _is_log(stream)):
+            reconfigure(line_buffering=True, write_through=False)
+
+
+def _shares_its_streams() -> bool:
     """Whether this process is a rank among several on this host: they print to one pipe."""
     return os.environ.get("LOCAL_WORLD_SIZE", "1") != "1" or "--multiprocessing-fork" in sys.argv
 
 
-def buffer_lines() -> None:
-    """Make this Python process print one whole line with one write, even when unbuffered.
+def _is_log(stream: TextIO) -> bool:
+    try:
+        return _identity(stream.fileno()) in os.environ.get(LOG_VARIABLE, "").split()
+    except (OSError, ValueError):  # closed, or nothing that has a descriptor
+        return False
 
-    ``PYTHONUNBUFFERED`` has ``print`` write a line's text and its newline apart, and another
-    rank's line can land between the two.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # None or replaced streams stay as is
-        if reconfigure is not None:
-            reconfigure(line_buffering=True, write_through=False)
+
+def _identity(descriptor: int) -> str:
+    status = os.fstat(descriptor)
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def _wait_until_writable(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""The folders a job's Python processes need on ``PYTHONPATH`` for sifting to switch itself on."""
+"""The folders a job's Python processes need on ``PYTHONPATH`` for ours to run in them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ import os
 import sys
 
 
-def folders(sifting: bool, ranks: bool) -> list[str]:
-    """Those folders, for a job that is ``sifting``, or that starts several ``ranks`` on this host.
-
-    None where the ``.pth`` file is installed in this interpreter, except that ranks always need
-    ``site/`` to keep their lines whole.
-    """
-    package = os.path.dirname(os.path.abspath(__file__))
-    site_folder = os.path.join(package, "site")
-    if _pth_is_active():
-        return [site_folder] if ranks else []
-    if not sifting and not ranks:
-        return []
-    return [site_folder, os.path.dirname(package), *_folder_of("smart_sifting")]
-
-
-def _pth_is_active() -> bool:
+def folders() -> list[str]:
+    """Those folders: none where the ``.pth`` file is installed in this interpreter."""
     import site  # imported already, unless Python runs with -S, when no .pth file counts
 
-    places = [*site.getsitepackages(), site.getusersitepackages()]
-    return any(os.path.isfile(os.path.join(each, "sift_entrypoint.pth")) for each in places)
+    installed = [*site.getsitepackages(), site.getusersitepackages()]
+    if any(os.path.isfile(os.path.join(each, "sift_entrypoint.pth")) for each in installed):
+        return []
+    package = os.path.dirname(os.path.abspath(__file__))
+    wanted = [os.path.join(package, "site"), os.path.dirname(package), *_folder_of("smart_sifting")]
+    # Every package there would come before the standard library; and it is found without us.
+    return [folder for folder in wanted if folder not in installed]
 
 
 def _folder_of(package: str) -> list[str]:

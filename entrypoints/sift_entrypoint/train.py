@@ -92,7 +92,7 @@ def _variables(job: Job, folder: str, argv: list[str], devices: Devices) -> dict
     # What the script printed is in the log even when it is killed.
     variables.setdefault("PYTHONUNBUFFERED", "1")
     # Ours first: a sitecustomize of the script's own is run by it, and would hide it.
-    path = [*pythonpath.folders(bool(job.sift_config), is_distributed(job)), folder]
+    path = [*pythonpath.folders(), folder]
     if "PYTHONPATH" in variables:
         path.append(variables["PYTHONPATH"])
     variables["PYTHONPATH"] = os.pathsep.join(path)

@@ -8,14 +8,9 @@ import sys
 
 
 def _sift() -> None:
-    in_job = "SM_HP_SIFT_CONFIG" in os.environ
+    in_job = {"SM_HP_SIFT_CONFIG", "JOB_LOG_STREAMS"} & set(os.environ)
     if in_job or "--sift_" in " ".join(sys.argv):
         import sift_entrypoint.activate  # noqa: F401
-    if "LOCAL_WORLD_SIZE" in os.environ or "--multiprocessing-fork" in sys.argv:
-        from sift_entrypoint.lines import buffer_lines, shares_its_streams
-
-        if shares_its_streams():
-            buffer_lines()
 
 
 def _next() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import venv
@@ -314,7 +315,9 @@ def test_a_job_without_sift_configuration_is_not_switched_on(
     job.script("import os, torch; print(os.environ['PYTHONPATH'])")
     job.python = str(by_path.python)
     done = job.run()
-    assert (done.stdout, done.stderr) == (f"{job.code}:{ROOT / 'entrypoints'}\n", "")
+    ours = ROOT / "entrypoints"
+    path = [ours / "sift_entrypoint" / "site", ours, job.code, ours]
+    assert (done.stdout, done.stderr) == (":".join(map(str, path)) + "\n", "")
 
 
 def test_a_sitecustomize_in_the_code_folder_runs_and_does_not_hide_ours(
@@ -326,6 +329,51 @@ def test_a_sitecustomize_in_the_code_folder_runs_and_does_not_hide_ours(
     job.python = str(by_path.python)
     done = job.run()
     assert (done.stdout, done.stderr) == ("custom\n", "installed after torch\n")
+
+
+@pytest.mark.parametrize(
+    ("log", "writes"),
+    [
+        ("{stdout}", [b"a 1\n", b"50 %\r", b"half"]),
+        ("7:8 {stdout}", [b"a 1\n", b"50 %\r", b"half"]),
+        # A pipe of the script's own: whoever reads it may wait for half a line.
+        ("7:8 9:10", [b"a", b" ", b"1", b"\n", b"50 %", b"\r", b"half"]),
+    ],
+)
+def test_a_line_goes_to_the_jobs_log_with_one_write(
+    either: Interpreter, log: str, writes: list[bytes]
+) -> None:
+    ours, scripts = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # keeps writes apart
+    status = os.fstat(scripts.fileno())
+    with ours:
+        with scripts:
+            done = subprocess.run(
+                [either.python, "-c", "print('a', 1); print('50 %', end='\\r'); print(end='half')"],
+                env={
+                    "PYTHONPATH": ":".join(map(str, either.path)),
+                    "PYTHONUNBUFFERED": "1",
+                    "JOB_LOG_STREAMS": log.format(stdout=f"{status.st_dev}:{status.st_ino}"),
+                },
+                stdout=scripts,
+                check=False,
+            )
+        assert done.returncode == 0
+        assert list(iter(lambda: ours.recv(100), b"")) == writes
+
+
+def test_a_script_that_buffers_goes_on_doing_so(job: JobTree, either: Interpreter) -> None:
+    job.script("import sys; sys.stderr.write(str(sys.stdout.line_buffering))")
+    job.python = str(either.python)
+    assert job.run(PYTHONUNBUFFERED="").stderr == "False"
+    assert job.run().stderr == "True"
+
+
+def test_a_script_without_standard_streams_runs(job: JobTree, either: Interpreter) -> None:
+    job.script(f'exec {either.python} -c \'open("ran", "w")\' >&- 2>&-\n', "run.sh")
+    job.hyperparameters("run.sh")
+    job.python = str(either.python)
+    assert job.run().returncode == 0
+    assert (job.code / "ran").exists()
 
 
 def test_the_entrypoint_itself_never_imports_torch(job: JobTree) -> None:
