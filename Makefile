@@ -1,5 +1,6 @@
 # make run: train the digits example plain and sifted, in an environment of its own.
-# make test: every test. Both need only Python >= 3.10 with pip, and make.
+# make test: every test; those of containers need a Docker engine. make image: our training image,
+# where no image can be pulled. All need only Python >= 3.10 with pip, and make.
 
 PYTHON ?= python3
 # Installed first and alone, so that nothing else brings another build of it along.
@@ -11,7 +12,11 @@ DIST ?= dist
 BIN := $(VENV)/bin
 SITE := $(VENV)/installed
 
-.PHONY: run data test lint bench bench-fashion wheel clean
+# What `make image` makes, and on which base.
+BASE ?= sift-base:bookworm
+IMAGE ?= sift-training:cpu
+
+.PHONY: run data test lint image bench bench-fashion bench-container wheel clean
 
 run: $(SITE)-run
 	$(BIN)/python examples/side_by_side.py $(ARGS)
@@ -28,11 +33,21 @@ lint: $(SITE)-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The Debian base and the wheelhouse are made where they are not there yet.
+image: $(SITE)-run
+	container/bootstrap $(BASE)
+	wheels=$$(PYTHON=$(abspath $(BIN)/python) TORCH="$(TORCH)" container/wheelhouse) && \
+	$(BIN)/sift-launch build --base $(BASE) --wheelhouse "$$wheels" --tag $(IMAGE)
+
 bench: $(SITE)-run
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 bench-fashion: $(SITE)-run
 	$(BIN)/python benchmarks/run.py fashion $(ARGS)
+
+# Beside peer images, which it builds on the same base, and SDK v2's own local mode.
+bench-container: image
+	BASE=$(BASE) IMAGE=$(IMAGE) TORCH="$(TORCH)" $(BIN)/python benchmarks/run.py container $(ARGS)
 
 wheel: $(SITE)-test
 	$(BIN)/python -m build --wheel --no-isolation --outdir $(DIST)

@@ -1,7 +1,8 @@
 """A real engine, a base made here, our image on it: what the tests of containers stand on.
 
-SIFT_TEST_BASE, SIFT_TEST_WHEELHOUSE and SIFT_TEST_IMAGE name what is there already; what they
-do not name is made by `.ci/image`, which reuses what an earlier run left.
+SIFT_TEST_BASE, SIFT_TEST_WHEELHOUSE and SIFT_TEST_IMAGE name what is there already. What they do
+not name is made once a session, the base and the wheelhouse only where no earlier run has left
+them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 ROOT = Path(__file__).parents[2]
+BASE = "sift-base:bookworm"
+IMAGE = "sift-training:test"
 PATIENCE_SECONDS = 120.0
 
 
@@ -42,19 +45,29 @@ def engine() -> Iterator[DockerClient]:
 @pytest.fixture(scope="session")
 def base_image(engine: DockerClient) -> str:
     """A Debian with Python and little else, made without a registry."""
-    return _have("SIFT_TEST_BASE", "base")
+    if named := os.environ.get("SIFT_TEST_BASE"):
+        return named
+    _run(ROOT / "container" / "bootstrap", BASE)
+    return BASE
 
 
 @pytest.fixture(scope="session")
 def wheelhouse() -> Path:
     """A folder of the wheels that our image needs, so that a build needs no network."""
-    return Path(_have("SIFT_TEST_WHEELHOUSE", "wheelhouse"))
+    if named := os.environ.get("SIFT_TEST_WHEELHOUSE"):
+        return Path(named)
+    return Path(_run(ROOT / "container" / "wheelhouse"))
 
 
 @pytest.fixture(scope="session")
-def image(engine: DockerClient) -> str:
+def image(engine: DockerClient, request: pytest.FixtureRequest) -> str:
     """Our CPU image, as `sift-launch build` makes it from the base and the wheelhouse."""
-    return _have("SIFT_TEST_IMAGE", "image")
+    if named := os.environ.get("SIFT_TEST_IMAGE"):
+        return named
+    base, wheels = (request.getfixturevalue(name) for name in ("base_image", "wheelhouse"))
+    options = ["--base", base, "--wheelhouse", wheels, "--tag", IMAGE]
+    _run(sys.executable, "-m", "sift_launcher", "build", *options)
+    return IMAGE
 
 
 @pytest.fixture
@@ -84,19 +97,16 @@ def interrupt() -> Callable[[subprocess.Popen[str]], None]:
     return lambda process: process.send_signal(signal.SIGINT)
 
 
-def _have(variable: str, what: str) -> str:
-    """What the variable names, else what `.ci/image` makes and prints in its last line."""
-    if named := os.environ.get(variable):
-        return named
-    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    made = subprocess.run(
-        [ROOT / ".ci" / "image", what],
-        env=os.environ | {"PATH": here},
+def _run(*command: str | Path) -> str:
+    """The last line that the command prints; what it says on stderr is shown if the test fails."""
+    done = subprocess.run(
+        command,
+        env=os.environ | {"PYTHON": sys.executable},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return made.stdout.splitlines()[-1]
+    return done.stdout.rstrip().rpartition("\n")[2]
 
 
 @dataclass(frozen=True)
