@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .child import Outcome
     from .contract import Tree
+    from .memory import MemoryWatch
 
 LIMIT = 1024  # SageMaker's FailureReason is the file's first 1,024 characters
 _CAUSE_LIMIT = 600
@@ -22,6 +23,8 @@ _MEMORY = re.compile(
     r"^(?:[\w.]*\.)?OutOfMemoryError\b|^MemoryError\b|^(?:[\w.]*\.)?ArrayMemoryError\b"
     r"|out of memory|can't allocate memory|Cannot allocate memory"
 )
+# How a script that goes on tells that a process of its own was killed.
+_CHILD_KILLED = re.compile(r"killed|SIGKILL|terminated abruptly", re.IGNORECASE)
 _RANK_PREFIX = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)
 _ROOT_RANK = re.compile(r"Root Cause.*?^\s*rank\s*:\s*(\d+)", re.DOTALL | re.MULTILINE)
 _ROOT_EXIT = re.compile(r"Root Cause.*?^\s*exitcode\s*:\s*(-?\d+)", re.DOTALL | re.MULTILINE)
@@ -37,17 +40,17 @@ def exit_code(outcome: Outcome) -> int:
     return 128 - code if code < 0 else code
 
 
-def describe(outcome: Outcome) -> str:
+def describe(outcome: Outcome, memory: MemoryWatch) -> str:
     """Why the script failed: the cause, its exit code, the end of its traceback.
 
     At most 1,024 characters. A script that ended by itself without an exception is described by
-    its exit code and the last lines it printed to standard error.
+    its exit code and the last lines it printed to standard error. ``memory`` has watched the run.
     """
     code = _returncode(outcome)
     text = _of_root_rank(outcome.stderr_tail.decode("utf-8", "replace")).strip("\n")
     lines = text.splitlines()
     start = _traceback_start(lines)
-    cause = _cause(code, lines, start)
+    cause = _cause(code, lines, start, memory)
     head = f"exit code {exit_code(outcome)}"
     if cause:
         head = f"{cause[:_CAUSE_LIMIT]}\n{head}"
@@ -107,20 +110,37 @@ def _traceback_start(lines: list[str]) -> int | None:
     return None
 
 
-def _cause(code: int, lines: list[str], start: int | None) -> str:
+def _cause(code: int, lines: list[str], start: int | None, memory: MemoryWatch) -> str:
     """One line for why the script failed; empty where it only says so by its exit code."""
-    exception = _exception(lines, start)
-    if code == -_KILLED or code == 128 + _KILLED:
-        return (
-            f"{_OUT_OF_MEMORY}killed by SIGKILL (signal 9), as a host does when its memory is full"
-        )
+    if code in (-_KILLED, 128 + _KILLED):
+        return _killed(memory)
     if code < 0:
         return f"killed by signal {-code}"
+    exception = _exception(lines, start)
+    last_words = exception or "\n".join(lines[-3:])
+    if _CHILD_KILLED.search(last_words) and memory.killed():
+        return f"{_OUT_OF_MEMORY}a process of the job was killed as {_ran_out(memory)}"
     if code == 1 and exception:
         return _OUT_OF_MEMORY + exception if _MEMORY.search(exception) else exception
     if lines and _COMPLAINT.search(lines[-1]):
         return lines[-1].strip()
     return ""
+
+
+def _killed(memory: MemoryWatch) -> str:
+    known = memory.killed()
+    if known:
+        return f"{_OUT_OF_MEMORY}killed by SIGKILL (signal 9) as {_ran_out(memory)}"
+    if known is None:
+        return (
+            f"{_OUT_OF_MEMORY}killed by SIGKILL (signal 9), as a host does when its memory is full"
+        )
+    return "killed by SIGKILL (signal 9) from outside: memory had not run out"
+
+
+def _ran_out(memory: MemoryWatch) -> str:
+    limit = memory.limit()
+    return f"memory ran out (limit {limit})" if limit else "this machine's memory ran out"
 
 
 def _exception(lines: list[str], start: int | None) -> str:

@@ -18,6 +18,7 @@ from .contract import Job, Tree, read_job
 from .devices import Devices, count
 from .environment import SIFT_ARGUMENTS_VARIABLE, SIFT_CONFIG_VARIABLE, environment
 from .errors import EntrypointError, InstallError
+from .memory import MemoryWatch
 
 _DEFAULT_BASE = "/opt/ml"
 
@@ -26,6 +27,7 @@ def main() -> int:
     """Run the job; its exit code."""
     tree = Tree(os.path.abspath(os.environ.get("SAGEMAKER_BASE_DIR", _DEFAULT_BASE)))
     signals = Signals()
+    memory = MemoryWatch()
     try:
         signals.install()
         adopt_orphans()
@@ -39,7 +41,7 @@ def main() -> int:
     if code == 0:
         _say_if(failure.write_success(tree))
     else:
-        _say_if(failure.write_failure(tree, failure.describe(outcome)))
+        _say_if(failure.write_failure(tree, failure.describe(outcome, memory)))
     return code
 
 

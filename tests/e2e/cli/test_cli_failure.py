@@ -27,7 +27,7 @@ def failed(cli, ended, name: str) -> str:
     [
         ("import sys; sys.exit(3)", "exit code 3"),
         ("raise ValueError('no such column: x')", "ValueError: no such column: x (exit code 1)"),
-        ("import os; os.kill(os.getpid(), 9)", "OutOfMemory: killed by SIGKILL (signal 9)"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL (signal 9) from outside"),
         ("import os; os.kill(os.getpid(), 11)", "killed by signal 11 (exit code 139)"),
         ("import nowhere", "ModuleNotFoundError: No module named 'nowhere' (exit code 1)"),
     ],

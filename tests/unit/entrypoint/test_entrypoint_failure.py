@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sift_entrypoint.child import Outcome
-from sift_entrypoint.failure import LIMIT, describe, exit_code
+from sift_entrypoint.failure import LIMIT, exit_code
+from sift_entrypoint.failure import describe as describe_watched
+from sift_entrypoint.memory import MemoryWatch
 
 FRAMES = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n    f()\n'
 RANKS = """\
@@ -32,6 +34,25 @@ Root Cause (first observed failure):
   traceback : To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html
 ============================================================
 """
+
+
+class Watched(MemoryWatch):
+    """A watch over a run whose end is known."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self, killed: bool | None = None, limit: str = "") -> None:
+        self._known = killed, limit
+
+    def killed(self) -> bool | None:
+        return self._known[0]
+
+    def limit(self) -> str:
+        return self._known[1]
+
+
+def describe(outcome: Outcome, memory: MemoryWatch | None = None) -> str:
+    return describe_watched(outcome, memory or Watched())
 
 
 def _failed(code: int, stderr: str) -> Outcome:
@@ -107,6 +128,47 @@ def test_the_cause_comes_first(code: int, stderr: str, lines: list[str]) -> None
 )
 def test_out_of_memory_is_named(code: int, last: str, first: str) -> None:
     assert describe(_failed(code, FRAMES + last)).startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("killed", "limit", "first"),
+    [
+        (
+            True,
+            "64 MiB",
+            "OutOfMemory: killed by SIGKILL (signal 9) as memory ran out (limit 64 MiB)",
+        ),
+        (True, "", "OutOfMemory: killed by SIGKILL (signal 9) as this machine's memory ran out"),
+        (False, "64 MiB", "killed by SIGKILL (signal 9) from outside: memory had not run out"),
+    ],
+)
+def test_what_the_system_knows_of_a_kill_is_told(killed: bool, limit: str, first: str) -> None:
+    told = describe(_failed(-9, ""), Watched(killed, limit))
+    assert told == f"{first}\nexit code 137"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        FRAMES + "RuntimeError: DataLoader worker (pid 7) is killed by signal: Killed.",
+        FRAMES + "subprocess.CalledProcessError: Command 'x' died with <Signals.SIGKILL: 9>.",
+        FRAMES + "concurrent.futures.process.BrokenProcessPool: A process in the process pool was "
+        "terminated abruptly while the future was running or pending.",
+        "./run.sh: line 3:    12 Killed                  python prepare.py",
+    ],
+)
+def test_a_child_of_the_script_that_memory_killed_is_told(words: str) -> None:
+    told = describe(_failed(1, words + "\n"), Watched(True, "64 MiB"))
+    assert told == (
+        "OutOfMemory: a process of the job was killed as memory ran out (limit 64 MiB)\n"
+        f"exit code 1\n{words}"
+    )
+    assert not describe(_failed(1, words), Watched(False)).startswith("OutOfMemory")
+
+
+def test_a_kill_that_the_script_survived_is_not_the_cause_of_another_error() -> None:
+    told = describe(_failed(1, FRAMES + "ValueError: bad shape\n"), Watched(True, "64 MiB"))
+    assert told.startswith("ValueError: bad shape\nexit code 1\n")
 
 
 def test_the_traceback_follows_and_its_end_survives_the_limit() -> None:
