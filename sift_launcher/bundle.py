@@ -21,8 +21,21 @@ MAX_BYTES = 500_000_000
 _LARGEST_NAMED = 3
 JOB_OUTPUT_MARK = ("source", "sourcedir.tar.gz")  # what makes a folder a job's output
 
+RUNTIME_FOLDER = ".sift"  # the runtime, where it travels with the code
+
 _FOLDERS_LEFT_OUT = frozenset(
-    {".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", "__pycache__", "node_modules"}
+    {
+        RUNTIME_FOLDER,
+        ".git",
+        ".hg",
+        ".svn",
+        ".venv",
+        "venv",
+        ".tox",
+        ".nox",
+        "__pycache__",
+        "node_modules",
+    }
     | {".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".cache", ".idea"}
 )
 _FILES_LEFT_OUT = ("*.pyc", "*.pyo", ".DS_Store", ".env", ".env.*")
@@ -30,10 +43,12 @@ _FILES_LEFT_OUT = ("*.pyc", "*.pyo", ".DS_Store", ".env", ".env.*")
 
 @dataclass(frozen=True)
 class CodeFile:
-    """One file of a bundle: its path below the source folder, and its size in bytes."""
+    """One file of a bundle: its path there, and its size in bytes."""
 
     path: str
     size: int
+    source: str | None = None
+    """Where it lies when that is not below the source folder: a file of the launcher's own."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +102,10 @@ def pack(bundle: CodeBundle, target: Path) -> None:
         tarfile.open(fileobj=zipped, mode="w") as archive,
     ):
         for file in bundle.files:
-            with _opened(source / file.path) as content:
+            with _opened(Path(file.source) if file.source else source / file.path) as content:
                 member = archive.gettarinfo(arcname=file.path, fileobj=content)
+                if file.source:  # the same wherever the launcher was installed, and whenever
+                    member.mtime, member.mode = 0, 0o644
                 member.uid = member.gid = 0
                 member.uname = member.gname = ""
                 archive.addfile(member, content)
@@ -206,9 +223,11 @@ def _too_large(source_dir: Path, files: dict[str, int], total: int) -> CodeBundl
 
 
 def megabytes(size: int) -> str:
-    """`size` bytes for a reader: `812 B`, `4.2 kB`, `31.0 MB`."""
+    """`size` bytes for a reader: `812 B`, `4.2 kB`, `31.0 MB`, `7.1 GB`."""
     if size < 1000:
         return f"{size} B"
     if size < 1_000_000:
         return f"{size / 1000:.1f} kB"
-    return f"{size / 1_000_000:.1f} MB"
+    if size < 1_000_000_000:
+        return f"{size / 1_000_000:.1f} MB"
+    return f"{size / 1_000_000_000:.1f} GB"

@@ -84,6 +84,10 @@ class ImageUnfit(WrongCall):
     """The image is missing, for another architecture, or lacks what a job needs in it."""
 
 
+class ImageMissing(ImageUnfit):
+    """The image is not on this machine."""
+
+
 class DeviceUnavailable(WrongCall):
     """The engine cannot give a container the GPUs that were asked for."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sift_launcher.engine import EngineTraits, engine_address, reached
-from sift_launcher.errors import ImageUnfit
+from sift_launcher.errors import ImageMissing, ImageUnfit
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -74,13 +74,15 @@ def inspect_image(
     return facts
 
 
-def missing(name: str) -> ImageUnfit:
+def missing(name: str) -> ImageMissing:
     """The error of an image that is not on this machine, with the command that brings it."""
     if name == CPU_IMAGE:
-        return ImageUnfit(f"there is no image {name} yet: sift-launch build makes it")
+        return ImageMissing(f"there is no image {name} yet: sift-launch build makes it")
     if name == GPU_IMAGE:
-        return ImageUnfit(f"there is no image {name} yet: sift-launch build --device gpu makes it")
-    return ImageUnfit(
+        return ImageMissing(
+            f"there is no image {name} yet: sift-launch build --device gpu makes it"
+        )
+    return ImageMissing(
         f"image {name} is not on this machine: docker pull {shlex.quote(name)}, "
         "or see docker image ls for those that are"
     )

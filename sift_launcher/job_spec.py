@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from sift_launcher.local.machine import MachineShare
 from smart_sifting.sift_config.job_config import SiftConfig
 
 HyperParameter: TypeAlias = "str | int | float | bool | None"
@@ -29,7 +30,21 @@ class JobSpec:
     """What the script gets on its command line, exactly as typed."""
 
     instance: str = "process"
-    """Where the job runs: `process` is the user's own interpreter on this machine."""
+    """Where the job runs: `process` is the user's own interpreter on this machine, `local` a
+    Docker container on it, `local_gpu` one with its GPUs."""
+
+    count: int = 1
+    """How many hosts the job has, each a container of its own."""
+
+    image: str | None = None
+    """The image of the containers; `stock` is AWS's own, None ours."""
+
+    share: MachineShare = field(default_factory=MachineShare)
+    """What each container gets of this machine."""
+
+    distribution: str | None = None
+    """`torchrun` starts the script as ranks of one training over all hosts, `none` starts it once
+    on each; None: torchrun when a Python script has more than one host."""
 
     source_dir: Path | None = None
     """The folder that travels with the job; None: the folder of the script."""
@@ -56,4 +71,4 @@ class JobSpec:
     """The job is stopped when it has trained this long."""
 
     python: str | None = None
-    """The interpreter of a process job; None: the one that runs the launcher."""
+    """The interpreter of a process; None: the one that runs the launcher."""

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
-from sift_launcher.bundle import CodeBundle
-from sift_launcher.errors import InstanceNotServed, OptionError
+from sift_launcher import carried
+from sift_launcher.bundle import CodeBundle, megabytes
+from sift_launcher.errors import OptionError
+from sift_launcher.instances import TORCHRUN, check_instance, check_options
 from sift_launcher.job_spec import HyperParameter, JobSpec
+from sift_launcher.local.machine import MachineShare
 from sift_launcher.paths import file_uri
-from sift_launcher.surroundings import Surroundings
+from sift_launcher.surroundings import Docker, Surroundings
 from sift_launcher.validation import (
     check_channels,
     check_environment,
@@ -28,9 +30,10 @@ from sift_launcher.validation import (
 
 Request: TypeAlias = dict[str, Any]
 
-# A process has no role; the request has one, so that it is whole wherever it is sent.
+# Nothing here has a role; the request has one, so that it is whole wherever it is sent.
 LOCAL_ROLE = "arn:aws:iam::000000000000:role/sift-launcher-local"
-SERVED_INSTANCES = ("process",)
+_LEAST_MEMORY = 6 * 1024 * 1024  # Docker's own
+_DISTRIBUTED = "sagemaker_torch_distributed_enabled"
 _OWN_HYPERPARAMETERS = {
     "sift_config": "--keep, --beta, --sift-delay, --loss or --sift-config",
     "sift_arguments": "-- and the arguments",
@@ -56,7 +59,13 @@ class Plan:
     """What the job runs in: an image's name, or `file://` and the interpreter of a process."""
 
     max_cost_dollars: float
-    """The most the job can cost, in US dollars; a process costs nothing."""
+    """The most the job can cost, in US dollars; on this machine it costs nothing."""
+
+    share: MachineShare = field(default_factory=MachineShare)
+    """What each container gets of this machine; a process gets what there is."""
+
+    note: str | None = None
+    """What the user should know of it before it starts, in one line."""
 
     @property
     def name(self) -> str:
@@ -71,6 +80,8 @@ class Plan:
             "bundle_uri": self.bundle_uri,
             "image": self.image,
             "max_cost_dollars": self.max_cost_dollars,
+            "share": self.share.to_dict(),
+            "note": self.note,
         }
 
 
@@ -79,20 +90,20 @@ def plan(spec: JobSpec, surroundings: Surroundings) -> Plan:
 
     Raises InstanceNotServed, ValidationError or OptionError with what to type instead.
     """
-    check_instance(spec.instance)
+    check(spec)
+    docker = surroundings.docker
+    if docker is not None:
+        _check_share(spec.share, docker)
     name = spec.name if spec.name is not None else _job_name(surroundings)
     check_job_name(name)
-    check_channels(spec.channels)
-    check_environment(spec.environment)
-    check_max_run(spec.max_run_seconds)
     output = file_uri(surroundings.output)
     bundle_uri = f"{output}/{name}/source/sourcedir.tar.gz"
     hyperparameters = _hyperparameters(spec, surroundings, name, bundle_uri)
     check_hyperparameters(hyperparameters)
-    image = file_uri(surroundings.python)
+    image = docker.image.name if docker else file_uri(surroundings.python)
     request: Request = {
         "TrainingJobName": name,
-        "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
+        "AlgorithmSpecification": _algorithm(image, docker),
         "RoleArn": LOCAL_ROLE,
         "HyperParameters": hyperparameters,
         "OutputDataConfig": {"S3OutputPath": output},
@@ -102,7 +113,7 @@ def plan(spec: JobSpec, surroundings: Surroundings) -> Plan:
         },
         "ResourceConfig": {
             "InstanceType": spec.instance,
-            "InstanceCount": 1,
+            "InstanceCount": spec.count,
             "VolumeSizeInGB": 30,
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": spec.max_run_seconds},
@@ -112,25 +123,75 @@ def plan(spec: JobSpec, surroundings: Surroundings) -> Plan:
         request["InputDataConfig"] = [
             _channel(channel, path) for channel, path in surroundings.channels.items()
         ]
-    if spec.environment:
-        request["Environment"] = dict(spec.environment)
-    return Plan(request, surroundings.bundle, bundle_uri, image, max_cost_dollars=0.0)
+    if environment := _environment(spec, docker):
+        check_environment(environment)
+        request["Environment"] = environment
+    is_carrying = docker is not None and bool(docker.runtime)
+    return Plan(
+        request,
+        _bundle(surroundings),
+        bundle_uri,
+        image,
+        max_cost_dollars=0.0,
+        share=spec.share,
+        note=carried.note(docker.image) if docker and is_carrying else None,
+    )
 
 
-def check_instance(instance: str) -> None:
-    """Raises InstanceNotServed, naming what to use, unless this build runs jobs on `instance`."""
-    if instance in SERVED_INSTANCES:
-        return
-    use = "use --instance process, which runs the script in a process on this machine"
-    if instance in ("local", "local_gpu"):
-        raise InstanceNotServed(f"this build cannot run in Docker (--instance {instance}): {use}")
-    if instance.startswith("ml."):
-        raise InstanceNotServed(
-            f"this build cannot launch jobs in SageMaker (--instance {instance}): {use}"
+def check(spec: JobSpec) -> None:
+    """All that can be said against `spec` without looking at this machine.
+
+    Raises InstanceNotServed, ValidationError or OptionError.
+    """
+    check_instance(spec.instance)
+    check_options(spec)
+    if spec.distribution is not None and _DISTRIBUTED in spec.hyperparameters:
+        raise OptionError(
+            f"--distribution and -p {_DISTRIBUTED} say the same thing twice: give one of them"
         )
-    near = get_close_matches(instance, SERVED_INSTANCES, n=1, cutoff=0.5)
-    hint = " (did you mean process?)" if near else ""
-    raise InstanceNotServed(f"unknown instance {instance!r}{hint}: {use}")
+    if spec.name is not None:
+        check_job_name(spec.name)
+    check_channels(spec.channels)
+    check_environment(spec.environment)
+    check_max_run(spec.max_run_seconds)
+
+
+def _check_share(share: MachineShare, docker: Docker) -> None:
+    engine = docker.engine
+    if share.memory_bytes is not None and share.memory_bytes < _LEAST_MEMORY:
+        raise OptionError(f"--memory: the engine grants no less than {megabytes(_LEAST_MEMORY)}")
+    if share.cpus is not None and share.cpus > engine.cpus:
+        raise OptionError(f"--cpus {share.cpus:g}: the engine has {engine.cpus}; ask for no more")
+    for option, size in (("--memory", share.memory_bytes), ("--shm-size", share.shm_bytes)):
+        if size is not None and size > engine.memory_bytes:
+            raise OptionError(
+                f"{option}: {megabytes(size)} is more than the {megabytes(engine.memory_bytes)} "
+                "that the engine has; ask for less"
+            )
+
+
+def _algorithm(image: str, docker: Docker | None) -> dict[str, Any]:
+    algorithm: dict[str, Any] = {"TrainingImage": image, "TrainingInputMode": "File"}
+    if docker is not None and docker.image.kind == "plain":
+        algorithm["ContainerEntrypoint"] = list(carried.ENTRYPOINT)
+        algorithm["ContainerArguments"] = ["train"]
+    return algorithm
+
+
+def _environment(spec: JobSpec, docker: Docker | None) -> dict[str, str]:
+    environment = dict(spec.environment)
+    if docker is not None and docker.runtime:
+        own = environment.get("PYTHONPATH", docker.image.python_path)
+        environment["PYTHONPATH"] = carried.python_path(own)
+    return environment
+
+
+def _bundle(surroundings: Surroundings) -> CodeBundle:
+    bundle, docker = surroundings.bundle, surroundings.docker
+    if docker is None or not docker.runtime:
+        return bundle
+    files = sorted((*bundle.files, *docker.runtime), key=lambda file: file.path)
+    return replace(bundle, files=tuple(files))
 
 
 def _job_name(surroundings: Surroundings) -> str:
@@ -148,6 +209,8 @@ def _hyperparameters(
                 f"hyperparameter {key} is the launcher's own: use {_OWN_HYPERPARAMETERS[key]}"
             )
     values: dict[str, HyperParameter] = dict(spec.hyperparameters)
+    if _is_distributed(spec):
+        values.setdefault(_DISTRIBUTED, True)
     if spec.sift_config is not None:
         values["sift_config"] = spec.sift_config.to_json()
     if spec.arguments:
@@ -159,6 +222,12 @@ def _hyperparameters(
         "sagemaker_job_name": name,
     }
     return encode(values)
+
+
+def _is_distributed(spec: JobSpec) -> bool:
+    if spec.distribution is not None:
+        return spec.distribution == TORCHRUN
+    return spec.count > 1 and spec.script.endswith(".py")
 
 
 def encode(values: Mapping[str, HyperParameter]) -> dict[str, str]:

@@ -6,24 +6,39 @@ into `plan`, which is pure: the same specification and surroundings give the sam
 
 from __future__ import annotations
 
+import os
 import secrets
 import string
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from sift_launcher.bundle import CodeBundle, list_bundle
+from sift_launcher.bundle import CodeBundle, CodeFile, list_bundle
+from sift_launcher.carried import carried_files
+from sift_launcher.engine import EngineTraits, check_gpu, connect_here, traits
 from sift_launcher.errors import (
     ChannelError,
     CodeBundleError,
+    ImageMissing,
     InterpreterError,
     OutputError,
     ScriptError,
 )
+from sift_launcher.images import CPU_IMAGE, GPU_IMAGE, ImageFacts, inspect_image
+from sift_launcher.instances import LOCAL_GPU, STOCK, is_container
 from sift_launcher.job_spec import JobSpec
 from sift_launcher.paths import absolute, state_folder
+from sift_launcher.runtime import runtime_digest
+from sift_launcher.stock import stock_image
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+Pull: TypeAlias = "Callable[[DockerClient, str, str | None], None]"
 
 SCRIPT_KINDS = (".py", ".sh")
 _SEED_LETTERS = string.ascii_lowercase + string.digits
@@ -42,13 +57,29 @@ class Surroundings:
     channels: dict[str, str]
     output: str
     python: str
+    docker: Docker | None = None
+    """Of a job in containers."""
 
 
-def gather(spec: JobSpec) -> Surroundings:
-    """Reads what `spec` speaks of. Raises the error of whatever is not as it should be."""
+@dataclass(frozen=True)
+class Docker:
+    """What a job in containers depends on."""
+
+    engine: EngineTraits
+    image: ImageFacts
+    runtime: tuple[CodeFile, ...] = ()
+    """The sifting runtime's files, where the image has another one or none."""
+
+
+def gather(spec: JobSpec, pull: Pull | None = None) -> Surroundings:
+    """Reads what `spec` speaks of. Raises the error of whatever is not as it should be.
+
+    `pull` brings an image that is not here; without it, that is an error too.
+    """
     script, source_dir = _locate(spec)
     python = _interpreter(spec.python)
-    _check_script(script, python)
+    # A container's Python may know another grammar: it says itself what it cannot read.
+    _check_script(script, None if is_container(spec.instance) else python)
     output = absolute(spec.output)
     if output.exists() and not output.is_dir():
         raise OutputError(f"--output {spec.output} is a file: name a folder")
@@ -61,7 +92,45 @@ def gather(spec: JobSpec) -> Surroundings:
         channels={name: _channel(name, path) for name, path in spec.channels.items()},
         output=str(output),
         python=python,
+        docker=_docker(spec, pull) if is_container(spec.instance) else None,
     )
+
+
+def _docker(spec: JobSpec, pull: Pull | None) -> Docker:
+    """The engine and the image; only asked when everything else is in order."""
+    client = connect_here()
+    try:
+        engine = traits(client)
+        if spec.instance == LOCAL_GPU:
+            check_gpu(engine)
+        image = _image(client, engine, spec, pull)
+    finally:
+        client.close()
+    return Docker(engine, image, carried_files() if _carries_runtime(spec, image) else ())
+
+
+def _image(
+    client: DockerClient, engine: EngineTraits, spec: JobSpec, pull: Pull | None
+) -> ImageFacts:
+    ours = GPU_IMAGE if spec.instance == LOCAL_GPU else CPU_IMAGE
+    name = spec.image or ours
+    if name == STOCK:
+        name = stock_image(os.environ, "gpu" if spec.instance == LOCAL_GPU else "cpu")
+    platform = spec.share.platform
+    try:
+        return inspect_image(client, name, engine, platform)
+    except ImageMissing:
+        if pull is None or name in (CPU_IMAGE, GPU_IMAGE):
+            raise
+    pull(client, name, platform)
+    return inspect_image(client, name, engine, platform)
+
+
+def _carries_runtime(spec: JobSpec, image: ImageFacts) -> bool:
+    if image.kind == "ours":
+        return image.runtime != runtime_digest()
+    # An image's own `train` does without it, unless there is something for it to do.
+    return image.kind == "plain" or spec.sift_config is not None or bool(spec.arguments)
 
 
 def _locate(spec: JobSpec) -> tuple[Path, Path]:
@@ -121,12 +190,13 @@ def _interpreter(typed: str | None) -> str:
     return str(absolute(found))
 
 
-def _check_script(script: Path, python: str) -> None:
+def _check_script(script: Path, python: str | None) -> None:
+    """Whether the script can be read, and compiles for the interpreter `python` if one is named."""
     try:
         source = script.read_bytes()
     except OSError as error:
         raise ScriptError(f"cannot read {script}: {error.strerror}") from error
-    if script.suffix != ".py":
+    if script.suffix != ".py" or python is None:
         return
     if python != sys.executable:
         _check_elsewhere(script, python)

@@ -11,6 +11,7 @@ from sift_launcher.cli.options import (
     channels,
     environment,
     hyperparameters,
+    machine_share,
     sift_config,
 )
 from sift_launcher.cli.root import Root, complete_first_word, meant_subcommand
@@ -38,12 +39,35 @@ A script that has the name of a command below is reached with its path, as in ./
     "--instance",
     default="process",
     show_default=True,
-    help="Where it runs; process is a process on this machine.",
+    help="Where it runs: process, a process on this machine; local, a Docker container on it; "
+    "local_gpu, one with its GPUs.",
 )
+@click.option(
+    "--image",
+    help="The containers' image; stock is AWS's own.  [default: the one of sift-launch build]",
+)
+@click.option(
+    "--count",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many hosts, a container each, on a network of their own.",
+)
+@click.option(
+    "--distribution",
+    metavar="torchrun|none",
+    help="torchrun starts the script as ranks over all hosts, none as it is on each.  "
+    "[default: torchrun for more than one host]",
+)
+@click.option("--shm-size", metavar="SIZE", help="A container's /dev/shm, such as 2g.")
+@click.option("--memory", metavar="SIZE", help="The most memory a container may use, such as 8g.")
+@click.option("--cpus", type=float, metavar="N", help="A container's processors, such as 1.5.")
+@click.option("--platform", metavar="OS/ARCH", help="The image's, to emulate, as linux/arm64.")
 @click.option(
     "--python",
     metavar="PATH",
-    help="The interpreter of the job.  [default: the one of this command]",
+    help="The interpreter of a process.  [default: the one of this command]",
 )
 @click.option(
     "--source-dir",
@@ -110,6 +134,13 @@ def command(
     script: str,
     surplus: tuple[str, ...],
     instance: str,
+    image: str | None,
+    count: int,
+    distribution: str | None,
+    shm_size: str | None,
+    memory: str | None,
+    cpus: float | None,
+    platform: str | None,
     python: str | None,
     source_dir: Path | None,
     hyperparameter: tuple[str, ...],
@@ -129,7 +160,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Makes the specification of what was typed, plans it, and prints or runs the plan."""
-    from sift_launcher.plan import check_instance, plan
+    from sift_launcher.cli.pulling import pull_with_report
+    from sift_launcher.plan import check, plan
     from sift_launcher.surroundings import gather
 
     if surplus:
@@ -138,11 +170,14 @@ def command(
         )
     if (meant := meant_subcommand(script)) is not None:
         raise ScriptError(f"no such script: {script} (did you mean sift-launch {meant}?)")
-    check_instance(instance)
     spec = JobSpec(
         script=script,
         arguments=arguments,
         instance=instance,
+        count=count,
+        image=image,
+        share=machine_share(shm_size, memory, cpus, platform),
+        distribution=distribution,
         source_dir=source_dir,
         hyperparameters=hyperparameters(hyperparameter),
         channels=channels(data),
@@ -153,7 +188,8 @@ def command(
         max_run_seconds=max_run,
         python=python,
     )
-    planned = plan(spec, gather(spec))
+    check(spec)
+    planned = plan(spec, gather(spec, None if dry_run else pull_with_report))
     if dry_run:
         from sift_launcher.cli.show_plan import show_plan
 

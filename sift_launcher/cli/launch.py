@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from sift_launcher.console import LiveLog, say
 from sift_launcher.errors import JobFailed, JobHasEnded, JobInterrupted, ResourceNotFound
 from sift_launcher.follow import follow
+from sift_launcher.instances import in_words
 from sift_launcher.local.service import LocalTrainingService
 from sift_launcher.local.status import Status
 from sift_launcher.plan import Plan
@@ -28,12 +29,17 @@ def launch(plan: Plan, *, wait: bool, as_json: bool) -> None:
     service = LocalTrainingService()
     if not wait:
         submit(plan, service)
+        if plan.note:
+            say(plan.note)
         _print_job(service, plan.name, as_json)
         return
     # Counted, not raised: an interrupt finds a job that is there, and no line of its log half read.
     with _Interrupts() as interrupts:
         submit(plan, service)
-        say(f"job {plan.name} runs in a process on this machine; Ctrl-C stops it")
+        if plan.note:
+            say(plan.note)
+        where = in_words(plan.request["ResourceConfig"])
+        say(f"job {plan.name} runs {where}; Ctrl-C stops it")
         with live_log(sys.stderr if as_json else sys.stdout) as log:
             react = partial(interrupts.pass_on, service, plan.name, log)
             try:

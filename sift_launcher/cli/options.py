@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,13 @@ from typing import Any, NoReturn
 
 from sift_launcher.errors import OptionError, SiftConfigError
 from sift_launcher.job_spec import HyperParameter
+from sift_launcher.local.machine import MachineShare
 from smart_sifting.errors import SiftConfigValidationException
 from smart_sifting.sift_config.job_config import SiftConfig
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([bkmgt]?)b?", re.IGNORECASE)
+_PLATFORM = re.compile(r"linux/[a-z0-9_]+(/v\d+)?")
+_LEAST_CPUS = 0.01  # Docker's own
 
 
 def hyperparameters(typed: Sequence[str]) -> dict[str, HyperParameter]:
@@ -33,6 +39,20 @@ def channels(typed: Sequence[str]) -> dict[str, Path]:
         if not path:
             raise OptionError(f"--data {name}= names no path: write --data {name}=PATH")
     return {name: Path(path).expanduser() for name, path in pairs.items()}
+
+
+def machine_share(
+    shm_size: str | None, memory: str | None, cpus: float | None, platform: str | None
+) -> MachineShare:
+    """What each container gets of this machine."""
+    if cpus is not None and not cpus >= _LEAST_CPUS:
+        raise OptionError(f"--cpus {cpus:g} is no number of processors: 0.01 or more, as 1.5")
+    if platform is not None and not _PLATFORM.fullmatch(platform):
+        raise OptionError(
+            f"--platform {platform!r} is not OS/ARCHITECTURE: write it as linux/amd64 or "
+            "linux/arm64"
+        )
+    return MachineShare(_size("--shm-size", shm_size), _size("--memory", memory), cpus, platform)
 
 
 def sift_config(
@@ -91,6 +111,17 @@ def _file(name: str) -> tuple[str, str]:
             f"--sift-config {name}: {error.strerror}; name a JSON file, or write JSON such as "
             """'{"keep": 0.5}'"""
         ) from error
+
+
+def _size(option: str, typed: str | None) -> int | None:
+    """Bytes, from Docker's own notation: 512m, 2g, 1.5G, 64MB; powers of 1024."""
+    if typed is None:
+        return None
+    read = _SIZE.fullmatch(typed.strip())
+    size = int(float(read[1]) * 1024 ** "bkmgt".index((read[2] or "b").lower())) if read else 0
+    if size == 0:
+        raise OptionError(f"{option} {typed!r} is not a size: write it as {option} 512m or 2g")
+    return size
 
 
 def _pairs(typed: Sequence[str], option: str, form: str, example: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 import sys
 
 from sift_launcher.bundle import megabytes
+from sift_launcher.instances import in_words
 from sift_launcher.plan import Plan
 
 _FILES_SHOWN = 5
@@ -21,12 +22,15 @@ def show_plan(plan: Plan, as_json: bool) -> None:
     lines = [
         f"job       {plan.name}",
         f"image     {plan.image}",
+        f"hosts     {_hosts(plan)}",
         f"code      {len(bundle.files)} files, {megabytes(bundle.size)}, from {bundle.source_dir}",
     ]
     largest = sorted(bundle.files, key=lambda file: (-file.size, file.path))[:_FILES_SHOWN]
     lines += [f"          {megabytes(file.size):>9}  {file.path}" for file in largest]
     if len(bundle.files) > len(largest):
         lines.append(f"          and {len(bundle.files) - len(largest)} smaller")
+    if plan.note:
+        lines.insert(3, f"note      {plan.note}")
     if bundle.left_out:
         named = ", ".join(bundle.left_out[:_LEFT_OUT_SHOWN])
         more = len(bundle.left_out) - _LEFT_OUT_SHOWN
@@ -37,3 +41,20 @@ def show_plan(plan: Plan, as_json: bool) -> None:
         "Nothing was started: this was a dry run.",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _hosts(plan: Plan) -> str:
+    resources = plan.request["ResourceConfig"]
+    share = plan.share
+    granted = [
+        f"{option} {value}"
+        for option, value in {
+            "/dev/shm": None if share.shm_bytes is None else megabytes(share.shm_bytes),
+            "memory": None if share.memory_bytes is None else megabytes(share.memory_bytes),
+            "processors": None if share.cpus is None else f"{share.cpus:g}",
+            "platform": share.platform,
+        }.items()
+        if value is not None
+    ]
+    each = f"; each has {', '.join(granted)}" if granted else ""
+    return f"{resources['InstanceCount']}, {in_words(resources)}{each}"

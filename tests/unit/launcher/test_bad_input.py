@@ -137,8 +137,19 @@ def test_a_channel_whose_path_is_missing(call, state, project):
         (["--output", "train.py"], "--output train.py is a file: name a folder"),
         (["--source-dir", "nowhere"], "--source-dir nowhere does not exist"),
         (["--source-dir", "train.py"], "--source-dir train.py is a file"),
-        (["--instance", "local"], "this build cannot run in Docker (--instance local): use"),
+        (["--instance", "locl"], "unknown instance 'locl' (did you mean local?): use"),
         (["--instance", "ml.p5.48xlarge"], "this build cannot launch jobs in SageMaker"),
+        (["--image", "x"], "--image x needs a container, and this job runs in a process: add"),
+        (["--count", "2"], "--count 2 needs a container, and this job runs in a process: add"),
+        (["--count", "two"], "Invalid value for '--count': 'two' is not a valid integer."),
+        (["--memory", "lots"], "--memory 'lots' is not a size: write it as --memory 512m or 2g"),
+        (["--shm-size", "0"], "--shm-size '0' is not a size: write it as --shm-size 512m or 2g"),
+        (["--shm-size", "-1g"], "--shm-size '-1g' is not a size: write it as --shm-size 512m"),
+        (["--cpus", "0"], "--cpus 0 is no number of processors: 0.01 or more, as 1.5"),
+        (["--cpus", "nan"], "--cpus nan is no number of processors: 0.01 or more, as 1.5"),
+        (["--platform", "arm64"], "--platform 'arm64' is not OS/ARCHITECTURE: write it as linux"),
+        (["--instance", "local", "--python", "python3"], "--python python3 is for --instance"),
+        (["--instance", "local", "--image", ""], "--image names no image: write --image NAME:TAG"),
         (["--epochs", "3"], "no such option: --epochs; what the script should get goes after --"),
         (["--kep", "3"], "no such option: --kep; did you mean "),
         (["extra"], "unexpected 'extra': what the script should get goes after --"),
@@ -200,6 +211,28 @@ def test_a_defect_of_ours_is_one_line_that_names_the_traceback(call, state, monk
         f"the traceback is in {log}\n"
     )
     assert 'raise RuntimeError("two\\nlines")' in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("unix:///nowhere.sock", "no Docker engine answers at /nowhere.sock: start it (sudo syste"),
+        ("tcp://10.0.0.1:2376", "the Docker engine at tcp://10.0.0.1:2376 is on another machine"),
+        ("ssh://ada@farm", "the Docker engine at ssh://ada@farm is on another machine and cannot"),
+        ("farm", "DOCKER_HOST=farm is no engine's address: write unix:///var/run/docker.sock"),
+    ],
+)
+def test_an_engine_that_cannot_run_the_job(call, state, monkeypatch, address, told):
+    monkeypatch.setenv("DOCKER_HOST", address)
+    assert refused(call, state, "train.py", "--instance", "local").startswith(told)
+
+
+def test_what_is_wrong_with_the_script_is_said_before_any_engine_is_asked(call, state, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    told = refused(call, state, "trian.py", "--instance", "local")
+    assert told == "no such script: trian.py (did you mean train.py?)"
+    told = refused(call, state, "train.py", "--instance", "local", "--name", "my_job")
+    assert told.startswith("'my_job' cannot be a job's name")
 
 
 def test_a_state_folder_that_cannot_be_read(call, project, monkeypatch):

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from sift_launcher.cli.options import channels, environment, hyperparameters, sift_config
+from sift_launcher.cli.options import (
+    channels,
+    environment,
+    hyperparameters,
+    machine_share,
+    sift_config,
+)
+from sift_launcher.local.machine import MachineShare
 from smart_sifting.sift_config.job_config import SiftConfig
 
 
@@ -81,4 +88,29 @@ def test_awss_nested_form_is_read():
     }
     assert config(json.dumps(nested)) == SiftConfig(
         keep=0.5, loss_history_length=300, sift_delay=10
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "size"),
+    [
+        ("64", 64),
+        ("64b", 64),
+        ("1k", 1024),
+        ("512m", 512 * 1024**2),
+        ("64MB", 64 * 1024**2),
+        ("2g", 2 * 1024**3),
+        ("1.5G", 3 * 512 * 1024**2),
+        ("1t", 1024**4),
+    ],
+)
+def test_sizes_are_read_in_dockers_own_notation(typed: str, size: int):
+    share = machine_share(typed, None, None, None)
+    assert share == MachineShare(shm_bytes=size)
+    assert machine_share(None, typed, None, None) == MachineShare(memory_bytes=size)
+
+
+def test_processors_and_platform_are_taken_as_they_are():
+    assert machine_share(None, None, 1.5, "linux/arm64/v8") == MachineShare(
+        cpus=1.5, platform="linux/arm64/v8"
     )

@@ -167,11 +167,11 @@ def test_a_job_is_named_by_its_script_and_the_time(program: str, name: str):
 @pytest.mark.parametrize(
     ("instance", "told"),
     [
-        ("local", "this build cannot run in Docker (--instance local)"),
-        ("local_gpu", "this build cannot run in Docker (--instance local_gpu)"),
         ("ml.g5.xlarge", "this build cannot launch jobs in SageMaker (--instance ml.g5.xlarge)"),
         ("proces", "unknown instance 'proces' (did you mean process?)"),
-        ("gpu", "unknown instance 'gpu'"),
+        ("local-gpu", "unknown instance 'local-gpu' (did you mean local_gpu?)"),
+        ("gpu", "unknown instance 'gpu' (did you mean local_gpu?)"),
+        ("cloud", "unknown instance 'cloud'"),
         ("", "unknown instance ''"),
     ],
 )
@@ -179,7 +179,8 @@ def test_an_instance_that_is_not_served_is_named_with_what_to_use(instance: str,
     with pytest.raises(InstanceNotServed) as caught:
         plan(replace(SPEC, instance=instance), HERE)
     assert str(caught.value) == (
-        f"{told}: use --instance process, which runs the script in a process on this machine"
+        f"{told}: use --instance process (a process on this machine), local (a Docker container) "
+        "or local_gpu (one with this machine's GPUs)"
     )
 
 
