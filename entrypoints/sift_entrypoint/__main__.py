@@ -26,9 +26,9 @@ def main() -> int:
 
 def _train(arguments: list[str]) -> int:
     if arguments:
-        sys.stderr.write(
-            f"sift: train takes no arguments, and here is {arguments[0]!r}: "
-            f"write what the script gets into input/config/hyperparameters.json\n"
+        _say(
+            f"train takes no arguments, and here is {arguments[0]!r}: "
+            f"write what the script gets into input/config/hyperparameters.json"
         )
         return _WRONG_CALL
     if not getattr(sys.flags, "safe_path", False):
@@ -43,6 +43,9 @@ def _become(command: list[str]) -> int:
     """Replace this process by ``command``; returns, with a shell's exit code, only if it cannot."""
     import signal
 
+    from . import home
+
+    os.environ.update(home.variables(os.environ, _say))
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # Python ignores them, and the command would too
     name = command[0]
@@ -55,8 +58,12 @@ def _become(command: list[str]) -> int:
 
 
 def _cannot(name: str, why: str, code: int) -> int:
-    sys.stderr.write(f"sift: cannot run {name!r}: {why}; name train, or a command of this image\n")
+    _say(f"cannot run {name!r}: {why}; name train, or a command of this image")
     return code
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"sift: {message}\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from .contract import Job
 from .devices import Devices
@@ -22,8 +21,12 @@ _UNSERVED = (
 )
 
 
-def command(job: Job, folder: str, arguments: list[str], devices: Devices) -> list[str]:
+def command(
+    job: Job, folder: str, arguments: list[str], devices: Devices, python: str
+) -> list[str]:
     """The command for the job's entry point in ``folder``, an executable's path first.
+
+    Python code runs with the interpreter ``python``.
 
     Raises `ScriptError` where there is no such script or nothing can run it.
     """
@@ -33,12 +36,12 @@ def command(job: Job, folder: str, arguments: list[str], devices: Devices) -> li
     _refuse_unserved(job)
     name = _entry_point(job)
     if is_package(job, folder):
-        return [*_ranks(job, devices), "-m", _module(name), *arguments]
+        return [*_ranks(job, devices, python), "-m", _module(name), *arguments]
     path = _script(folder, name)
     if name.endswith(_PYTHON):
         if b"\0" in _beginning(path):
             raise ScriptError(f"{name} is not Python: it holds binary data; name a Python script")
-        return [*_ranks(job, devices), _relative(name), *arguments]
+        return [*_ranks(job, devices, python), _relative(name), *arguments]
     if is_distributed(job):
         raise ScriptError(f"torchrun runs Python alone, and {name} is none: name a .py script")
     return [*_interpreter(path, name), _relative(name, "./"), *arguments]
@@ -110,15 +113,15 @@ def _relative(name: str, start: str = "") -> str:
     return f"{start or './'}{name}" if start or name.startswith("-") else name
 
 
-def _ranks(job: Job, devices: Devices) -> list[str]:
+def _ranks(job: Job, devices: Devices, python: str) -> list[str]:
     """The interpreter, or torchrun by way of it: never another environment's ``torchrun``."""
     if not is_distributed(job):
-        return [sys.executable]
+        return [python]
     hosts = distribution_hosts(job) if not job.source else sorted(job.hosts)
     wanted = job.reserved.get("sagemaker_mpi_num_of_processes_per_host")
     if job.source:
         wanted = job.distribution.get("process_count_per_node")
-    torchrun = [sys.executable, "-m", "torch.distributed.run"]
+    torchrun = [python, "-m", "torch.distributed.run"]
     if len(hosts) < 2:
         # Its own free port, so that two jobs on one host do not meet on the default one.
         torchrun.append("--standalone")

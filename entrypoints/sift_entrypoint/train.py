@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import failure, pythonpath
+from . import failure, home, pythonpath
 from .arguments import arguments
 from .bundle import bring
 from .child import Outcome, Signals, adopt_orphans, run
@@ -17,7 +17,7 @@ from .command import command, is_distributed, is_package, requirements
 from .contract import Job, Tree, read_job
 from .devices import Devices, count
 from .environment import SIFT_ARGUMENTS_VARIABLE, SIFT_CONFIG_VARIABLE, environment
-from .errors import EntrypointError, InstallError
+from .errors import EntrypointError
 from .memory import MemoryWatch
 
 _DEFAULT_BASE = "/opt/ml"
@@ -78,11 +78,28 @@ def _run_job(tree: Tree, signals: Signals) -> Outcome:
     os.chdir(folder)
     devices = count(str(job.resources.get("current_instance_type", "local")))
     argv = arguments(job)
-    script = command(job, folder, argv, devices)
+    wanted = _wanted_packages(job, folder)
+    python = sys.executable
+    if wanted:
+        from . import packages  # most jobs need none that are not there
+
+        python = packages.interpreter(say)
+    script = command(job, folder, argv, devices, python)
     variables = _variables(job, folder, argv, devices)
-    _install(job, folder, variables, signals)
+    if python != sys.executable:
+        variables["PATH"] = os.path.dirname(python) + os.pathsep + variables.get("PATH", os.defpath)
+    if wanted:
+        clean = {name: value for name, value in variables.items() if name != SIFT_CONFIG_VARIABLE}
+        packages.install(python, wanted, folder, clean, signals)
     _wait_for_hosts(job)
     return run(script, variables, signals)
+
+
+def _wanted_packages(job: Job, folder: str) -> list[str]:
+    """What to tell pip to install before the script starts."""
+    package = ["."] if is_package(job, folder) else []
+    listed = requirements(job, folder)
+    return [*package, "-r", listed] if listed else package
 
 
 def _variables(job: Job, folder: str, argv: list[str], devices: Devices) -> dict[str, str]:
@@ -90,6 +107,7 @@ def _variables(job: Job, folder: str, argv: list[str], devices: Devices) -> dict
     variables = dict(os.environ)
     for name in (SIFT_CONFIG_VARIABLE, SIFT_ARGUMENTS_VARIABLE):
         variables.pop(name, None)  # another job's, where one job starts another
+    variables |= home.variables(variables, say)
     variables |= environment(job, argv, devices)
     # What the script printed is in the log even when it is killed.
     variables.setdefault("PYTHONUNBUFFERED", "1")
@@ -109,30 +127,6 @@ def _prepare_ranks(job: Job, variables: dict[str, str]) -> None:
     if os.path.exists(f"/sys/class/net/{interface}"):
         variables.setdefault("NCCL_SOCKET_IFNAME", interface)
     variables.setdefault("NCCL_PROTO", "simple")
-
-
-def _install(job: Job, folder: str, variables: dict[str, str], signals: Signals) -> None:
-    """Install what the code needs, with the interpreter that runs it."""
-    wanted = ["."] if is_package(job, folder) else []
-    listed = requirements(job, folder)
-    if listed:
-        wanted += ["-r", listed]
-    if not wanted:
-        return
-    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    clean = {name: value for name, value in variables.items() if name != SIFT_CONFIG_VARIABLE}
-    outcome = run(pip + wanted, clean, signals)
-    if outcome.returncode != 0:
-        raise InstallError(
-            f"pip install {' '.join(wanted)} failed in {folder}: {_complaint(outcome.stderr_tail)}"
-        )
-
-
-def _complaint(printed: bytes) -> str:
-    """What pip names as the error, below which it may print hints."""
-    lines = [line.strip() for line in printed.decode("utf-8", "replace").splitlines()]
-    errors = [line for line in lines if line.lower().startswith("error:")]
-    return (errors or [line for line in lines if line] or ["see the log"])[-1]
 
 
 def _wait_for_hosts(job: Job) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import stat
 import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from entrypoint_job import JobTree, make_wheel
+from entrypoint_job import ROOT, JobTree, make_wheel
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch")
 
@@ -122,7 +124,7 @@ def test_a_package_is_installed_and_its_module_runs(job: JobTree, tmp_path: Path
     job.script(
         f"""
         import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(ROOT / "tests")!r})
         from entrypoint_job import make_wheel
         from pathlib import Path
         NAME = "trainer-1.0-py3-none-any.whl"
@@ -263,6 +265,30 @@ def test_the_model_trainers_own_command_runs_in_the_code_folder(job: JobTree) ->
     job.model_trainer({"command": "echo $((1 + 2)) && pwd && exit 6"}, {"lr": "1"})
     done = job.run()
     assert (done.returncode, done.stdout) == (6, f"3\n{job.base}/input/data/code\n")
+
+
+def test_a_users_home_is_given_where_there_is_none(job: JobTree, tmp_path: Path) -> None:
+    job.script("import os; print(os.environ.get('HOME'), os.environ.get('USER'))")
+    named = os.environ["HOME"]
+    user = os.environ.get("USER")  # this user has an entry: nothing needs to be added
+    assert job.run().stdout == f"{named} {user}\n"
+    done = job.run(HOME="/nowhere/at/all", TMPDIR=str(tmp_path))
+    home = f"{tmp_path}/home-{os.getuid()}"
+    assert (done.returncode, done.stdout) == (0, f"{home} {user}\n")
+    assert done.stderr == (
+        f"sift: HOME is {home}: user {os.getuid()} cannot write in /nowhere/at/all\n"
+    )
+    assert stat.S_IMODE(Path(home).stat().st_mode) == 0o700
+
+
+def test_a_home_that_cannot_be_made_is_said_and_the_script_runs(job: JobTree) -> None:
+    job.script("print('ran')")
+    done = job.run(HOME="/nowhere", TMPDIR="/proc/nowhere")
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert done.stderr == (
+        f"sift: no HOME: cannot make /proc/nowhere/home-{os.getuid()}: No such file or directory; "
+        "set HOME to a folder that can be\n"
+    )
 
 
 def _run_installing(job: JobTree, tmp_path: Path):
