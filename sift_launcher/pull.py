@@ -32,11 +32,11 @@ def pull(client: DockerClient, name: str, platform: str | None, report: Report) 
                 events = client.api.pull(name, stream=True, decode=True, platform=platform)
                 for event in events:
                     if "error" in event:
-                        raise _unfit(name, str(event["error"]), platform)
+                        raise refusal(name, str(event["error"]), platform)
                     if _count(layers, event):
                         report(_so_far(name, layers))
             except APIError as error:
-                raise _unfit(name, error.explanation or str(error), platform) from error
+                raise refusal(name, error.explanation or str(error), platform) from error
     except KeyboardInterrupt:
         raise JobInterrupted(f"pulling image {name} was interrupted; nothing was started") from None
 
@@ -75,7 +75,8 @@ def _so_far(name: str, layers: dict[str, _Layer]) -> str:
     )
 
 
-def _unfit(name: str, told: str, platform: str | None) -> ImageUnfit:
+def refusal(name: str, told: str, platform: str | None) -> ImageUnfit:
+    """The error for what an engine has `told` of an image that it could not pull."""
     text = told.lower()
     if any(word in text for word in ("denied", "no basic auth", "unauthorized", "authentication")):
         return ImageUnfit(
