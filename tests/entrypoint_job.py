@@ -92,11 +92,12 @@ class JobTree:
         return (self.output / "success").exists()
 
 
-def make_wheel(path: Path, name: str, source: str) -> None:
+def make_wheel(path: Path, name: str, source: str, version: str = "1.0") -> None:
     """Pack module ``name`` as a wheel, with nothing but the standard library."""
-    info = f"{name}-1.0.dist-info"
+    info = f"{name}-{version}.dist-info"
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(f"{name}.py", source)
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/METADATA", about)
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n")

@@ -17,7 +17,7 @@ from .command import command, is_distributed, is_package, requirements
 from .contract import Job, Tree, read_job
 from .devices import Devices, count
 from .environment import SIFT_ARGUMENTS_VARIABLE, SIFT_CONFIG_VARIABLE, environment
-from .errors import EntrypointError
+from .errors import ContractError, EntrypointError
 from .memory import MemoryWatch
 
 _DEFAULT_BASE = "/opt/ml"
@@ -57,12 +57,18 @@ def _say_if(message: str | None) -> None:
 
 
 def _prepare(tree: Tree) -> None:
-    """Make the folders a script may count on, and forget how an earlier run here ended."""
+    """Make the folders a script may count on, and forget how an earlier run here ended.
+
+    Raises `ContractError` where the script could leave nothing behind.
+    """
     for folder in (tree.model, tree.output_data):
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
-            say(f"cannot make {folder}: {error.strerror}")
+            raise ContractError(f"cannot make {folder}: {error.strerror}; {_mend()}") from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            # Hours of training would end with no place for the model.
+            raise ContractError(f"cannot write in {folder}; {_mend()}")
     for path in (tree.failure, tree.success):
         try:
             os.unlink(path)
@@ -70,6 +76,10 @@ def _prepare(tree: Tree) -> None:
             continue
         except OSError as error:
             say(f"cannot remove {path} of an earlier run: {error.strerror}")
+
+
+def _mend() -> str:
+    return f"give it to user {os.getuid()}, or run as its owner"
 
 
 def _run_job(tree: Tree, signals: Signals) -> Outcome:

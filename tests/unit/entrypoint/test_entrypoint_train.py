@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -156,12 +157,16 @@ def test_a_failure_that_cannot_be_written_is_said_and_keeps_the_exit_code(job: J
     assert done.stderr.startswith("sift: cannot ")
 
 
-def test_a_job_without_output_folder_still_keeps_its_exit_code(job: JobTree) -> None:
-    job.script("import sys; sys.exit(3)")
+def test_a_job_that_could_leave_nothing_behind_does_not_start(job: JobTree) -> None:
+    job.script("print('ran')")
     job.output.write_text("a file where the folder should be")
     done = job.run()
-    assert done.returncode == 3
-    assert f"sift: cannot write {job.output}/failure: Not a directory\n" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"sift: cannot make {job.output}/data: Not a directory; "
+        f"give it to user {os.getuid()}, or run as its owner\n"
+        f"sift: cannot write {job.output}/failure: Not a directory\n"
+    )
 
 
 @pytest.mark.parametrize(
