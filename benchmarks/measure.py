@@ -38,9 +38,18 @@ class Figure:
     runs: int = 1
 
     @property
-    def ratio(self) -> float:
-        """`value` in units of its peer."""
-        return self.value / self.peer_value
+    def ratio(self) -> float | None:
+        """`value` in units of its peer; None where that one is nothing."""
+        return round(self.value / self.peer_value, 4) if self.peer_value else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a benchmark's figures, with what they were made of."""
+
+    figures: list[Figure]
+    samples: Mapping[str, Sequence[float]]
+    notes: Sequence[str] = ()
 
 
 @dataclass
@@ -56,6 +65,9 @@ class Result:
     load_before: float = 0.0
     """The machine's load average before it began: 0 where nothing else ran."""
 
+    more_versions: Mapping[str, str] = field(default_factory=dict)
+    """Of what only this benchmark has to do with."""
+
     def write(self) -> Path:
         """Writes `results/<name>.json` and draws the page of all results anew."""
         RESULTS.mkdir(exist_ok=True)
@@ -66,8 +78,8 @@ class Result:
             "command": shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]]),
             "machine": machine(),
             "load_before": self.load_before,
-            "versions": versions(),
-            "figures": [{**asdict(f), "ratio": round(f.ratio, 4)} for f in self.figures],
+            "versions": versions() | dict(self.more_versions),
+            "figures": [{**asdict(f), "ratio": f.ratio} for f in self.figures],
             "notes": self.notes,
             "samples": dict(self.samples),
         }
@@ -131,7 +143,7 @@ def page() -> str:
         "# Measured",
         "",
         "Medians of interleaved runs; every figure stands beside its peer in the same run.",
-        "`make bench` and `make bench-fashion` write this page.",
+        "`make bench`, `make bench-fashion` and `make bench-container` write this page.",
     ]
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text())
@@ -163,7 +175,7 @@ def row(figure: Mapping[str, Any]) -> str:
         f"{figure['value']:,.4g} {unit}".strip(),
         figure["peer"],
         f"{figure['peer_value']:,.4g} {unit}".strip(),
-        f"{figure['ratio']:.3f}",
+        "" if figure["ratio"] is None else f"{figure['ratio']:.3f}",
         str(figure["runs"]),
         figure["claim"],
         holds,

@@ -1,4 +1,4 @@
-"""Run the benchmarks named on the command line: startup, loader, fashion."""
+"""Run the benchmarks named on the command line: startup, loader, fashion, container."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, by its path
 
-NAMES = ("startup", "loader", "fashion")
+NAMES = ("startup", "loader", "fashion", "container")
 
 
 def main() -> int:
@@ -27,9 +27,11 @@ def main() -> int:
         path = result.write()
         for figure in result.figures:
             verdict = {None: "", True: "  (holds)", False: "  (FAILS)"}[figure.holds]
+            ratio = "" if figure.ratio is None else f", ratio {figure.ratio:.3f}"
+            claim = f", {figure.claim}" if figure.claim else ""
             print(
                 f"{figure.what}: {figure.value:.4g} {figure.unit}, {figure.peer}: "
-                f"{figure.peer_value:.4g}, ratio {figure.ratio:.3f}, {figure.claim}{verdict}"
+                f"{figure.peer_value:.4g}{ratio}{claim}{verdict}"
             )
             failed |= figure.holds is False
         print(f"-> {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")

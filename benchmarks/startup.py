@@ -83,8 +83,11 @@ def _measure(scratch: Path) -> Result:
     )
 
 
-def lay_out(base: Path, script: Path) -> Path:
-    """The tree of a job that runs `script`, as a training service leaves it for the entrypoint."""
+def lay_out(base: Path, script: Path, seen_at: str | None = None) -> Path:
+    """The tree of a job that runs `script`, as a training service leaves it for the entrypoint.
+
+    `seen_at`: where the job finds its code, when that is not where it lies here.
+    """
     config = base / "input" / "config"
     config.mkdir(parents=True)
     code = base / "code"
@@ -92,7 +95,7 @@ def lay_out(base: Path, script: Path) -> Path:
     shutil.copy(script, code)
     hyperparameters = {
         "sagemaker_program": json.dumps(script.name),
-        "sagemaker_submit_directory": json.dumps(str(code)),
+        "sagemaker_submit_directory": json.dumps(seen_at or str(code)),
     }
     resources = {
         "current_host": "algo-1",
