@@ -15,6 +15,9 @@ _SUBCOMMANDS = {
     "logs": "Print a job's log.",
     "stop": "Stop a job; its outputs are kept.",
     "receipt": "Show what sifting did in a job, and what it saved.",
+    "doctor": "Look whether a job could run here, and what mends it.",
+    "build": "Build a training image.",
+    "image": "Show what is in a training image: image inspect NAME.",
     "completion": "Print the shell's completion script.",
 }
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +122,51 @@ def test_an_engine_that_takes_calls_and_never_answers_is_named(
         f"the Docker engine at {tmp_path}/engine.sock takes connections but does not answer: "
         "restart it (sudo systemctl restart docker), or use --instance process, which needs none"
     )
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[str]:
+    """The address of a socket that this user may not use."""
+    path = tmp_path / "closed.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0)
+        yield f"unix://{path}"
+
+
+def as_a_plain_user(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command without the power of root to pass over permissions."""
+    powers = "-dac_override,-dac_read_search"
+    drop = ["setpriv", "--bounding-set", powers] if os.geteuid() == 0 else []
+    return subprocess.run(
+        [*drop, sys.executable, "-m", "sift_launcher", *arguments],
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.defpath} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_socket_that_this_user_may_not_use_is_named(tmp_path: Path, closed: str):
+    script = tmp_path / "train.py"
+    script.touch()
+    where = closed.removeprefix("unix://")
+    home = str(tmp_path / "state")
+    told = as_a_plain_user(
+        str(script), "--instance", "local", DOCKER_HOST=closed, SIFT_LAUNCHER_HOME=home
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (
+        2,
+        "",
+        f"this user may not talk to the Docker engine at {where}: sudo usermod -aG docker $USER, "
+        "then log in again; or use --instance process, which needs none\n",
+    )
+    told = as_a_plain_user("doctor", "--instance", "local", DOCKER_HOST=closed)
+    assert told.returncode == 1
+    assert (
+        f"mend  socket        this user may not talk to {where}: "
+        "sudo usermod -aG docker $USER, then log in again\n"
+    ) in told.stdout
 
 
 @pytest.mark.parametrize("api", ["1.40", "1.12"])
