@@ -62,64 +62,7 @@ def distribution_hosts(job: Job) -> list[str]:
     ]
 
 
-def _estimator(job: Job, arguments: list[str], devices: Devices) -> dict[str, str]:
-    """As the public training toolkit does, upper case, JSON for all that is not text."""
-    described = _described(job, devices)
-    values: dict[str, Any] = {
-        name: described[name]
-        for name in (
-            "hosts",
-            "network_interface_name",
-            "user_entry_point",
-            "resource_config",
-            "input_data_config",
-            "output_data_dir",
-            "current_host",
-            "current_instance_type",
-            "current_instance_group",
-            "current_instance_group_hosts",
-            "instance_groups",
-            "instance_groups_dict",
-            "distribution_instance_groups",
-            "is_hetero",
-            "module_name",
-            "log_level",
-            "framework_module",
-            "input_dir",
-            "input_config_dir",
-            "output_dir",
-            "num_cpus",
-            "num_gpus",
-            "num_neurons",
-            "model_dir",
-            "module_dir",
-            "output_intermediate_dir",
-        )
-    }
-    values["hps"] = job.hyperparameters
-    values["framework_params"] = job.framework_parameters
-    values["channels"] = sorted(job.channels)
-    values["training_env"] = described
-    values["user_args"] = arguments
-    if described["topology"]:
-        values["topology"] = described["topology"]
-    for name, path in described["channel_input_dirs"].items():
-        values[f"channel_{name}"] = path
-    for name, value in job.hyperparameters.items():
-        values[f"hp_{name}"] = value
-
-    variables = {f"SM_{name.upper()}": _compact(value) for name, value in values.items()}
-    variables["CURRENT_HOST"] = job.current_host
-    variables["SAGEMAKER_JOB_NAME"] = str(job.reserved.get("sagemaker_job_name", ""))
-    variables["SAGEMAKER_REGION"] = str(
-        job.reserved.get("sagemaker_region")
-        or os.environ.get("AWS_REGION")
-        or os.environ.get("AWS_DEFAULT_REGION", "")
-    )
-    return variables
-
-
-def _described(job: Job, devices: Devices) -> dict[str, Any]:
+def described(job: Job, devices: Devices) -> dict[str, Any]:
     """Everything known about the job, under the names of ``SM_TRAINING_ENV``."""
     resources, tree = job.resources, job.tree
     groups = resources.get("instance_groups", [])
@@ -170,6 +113,63 @@ def _described(job: Job, devices: Devices) -> dict[str, Any]:
         "topology": resources.get("topology", []),
         "user_entry_point": entry_point,
     }
+
+
+def _estimator(job: Job, arguments: list[str], devices: Devices) -> dict[str, str]:
+    """As the public training toolkit does, upper case, JSON for all that is not text."""
+    facts = described(job, devices)
+    values: dict[str, Any] = {
+        name: facts[name]
+        for name in (
+            "hosts",
+            "network_interface_name",
+            "user_entry_point",
+            "resource_config",
+            "input_data_config",
+            "output_data_dir",
+            "current_host",
+            "current_instance_type",
+            "current_instance_group",
+            "current_instance_group_hosts",
+            "instance_groups",
+            "instance_groups_dict",
+            "distribution_instance_groups",
+            "is_hetero",
+            "module_name",
+            "log_level",
+            "framework_module",
+            "input_dir",
+            "input_config_dir",
+            "output_dir",
+            "num_cpus",
+            "num_gpus",
+            "num_neurons",
+            "model_dir",
+            "module_dir",
+            "output_intermediate_dir",
+        )
+    }
+    values["hps"] = job.hyperparameters
+    values["framework_params"] = job.framework_parameters
+    values["channels"] = sorted(job.channels)
+    values["training_env"] = facts
+    values["user_args"] = arguments
+    if facts["topology"]:
+        values["topology"] = facts["topology"]
+    for name, path in facts["channel_input_dirs"].items():
+        values[f"channel_{name}"] = path
+    for name, value in job.hyperparameters.items():
+        values[f"hp_{name}"] = value
+
+    variables = {f"SM_{name.upper()}": _compact(value) for name, value in values.items()}
+    variables["CURRENT_HOST"] = job.current_host
+    variables["SAGEMAKER_JOB_NAME"] = str(job.reserved.get("sagemaker_job_name", ""))
+    variables["SAGEMAKER_REGION"] = str(
+        job.reserved.get("sagemaker_region")
+        or os.environ.get("AWS_REGION")
+        or os.environ.get("AWS_DEFAULT_REGION", "")
+    )
+    return variables
 
 
 def _distribution_groups(job: Job) -> list[str]:
