@@ -32,6 +32,11 @@ def environment(typed: Sequence[str]) -> dict[str, str]:
     return _pairs(typed, "--env", "KEY=VALUE", "OMP_NUM_THREADS=2")
 
 
+def labels(typed: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE`s of an image."""
+    return _pairs(typed, "--label", "KEY=VALUE", "team=vision")
+
+
 def channels(typed: Sequence[str]) -> dict[str, Path]:
     """`CHANNEL=PATH`s."""
     pairs = _pairs(typed, "--data", "CHANNEL=PATH", "train=data/")
