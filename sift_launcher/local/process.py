@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
+from sift_launcher.local.host_runner import HostEnd, RunningHost
 from sift_launcher.local.tree import HostTree
 from sift_launcher.runtime import PACKAGES, runtime_folders
 
@@ -25,14 +27,39 @@ class ProcessRunner:
         """`environment` is added to this process's own; `packages` is a folder to be made where
         the interpreter finds the runtime when it is not installed there."""
         self._python = python
+        self._packages = packages
+        self._running: dict[str, ProcessHost] = {}
         self._environment = dict(os.environ) | dict(environment)
         if not _has_runtime(python):
             _link_runtime(packages)
             paths = [str(packages), self._environment.get("PYTHONPATH", "")]
             self._environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
-    def start(self, tree: HostTree, log: Path) -> ProcessHost:
+    @property
+    def network_interface(self) -> str:
         """See HostRunner."""
+        return "lo"
+
+    def base(self, folder: Path) -> Path:
+        """See HostRunner. A process sees this machine as it is."""
+        return folder
+
+    def start(self, trees: Mapping[str, HostTree], logs: Path) -> dict[str, RunningHost]:
+        """See HostRunner. The end of a process wakes the caller with SIGCHLD."""
+        for host, tree in trees.items():
+            self._running[host] = self._start(tree, logs / f"{host}.log")
+        return dict(self._running)
+
+    def close(self) -> None:
+        """See HostRunner."""
+        for host in self._running.values():
+            host.kill()
+        shutil.rmtree(self._packages, ignore_errors=True)
+
+    def _start(self, tree: HostTree, log: Path) -> ProcessHost:
+        for mount in tree.mounts:
+            tree.place_of(mount).symlink_to(mount.source)
+        tree.code.mkdir(exist_ok=True)
         with log.open("ab") as output:
             _keep_from_installing(tree.code, output)
             process = subprocess.Popen(
@@ -54,10 +81,12 @@ class ProcessHost:
         self._process = process
         self._base = base
 
-    def exit_code(self) -> int | None:
-        """See RunningHost. A process that was killed by signal n has 128 + n."""
+    def end(self) -> HostEnd | None:
+        """See RunningHost."""
         code = self._process.poll()
-        return 128 - code if code is not None and code < 0 else code
+        if code is None:
+            return None
+        return HostEnd(128 - code if code < 0 else code)
 
     def terminate(self) -> None:
         """See RunningHost."""

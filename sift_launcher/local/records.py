@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from sift_launcher.errors import ResourceInUse, ResourceNotFound, StateFolderError
-from sift_launcher.paths import state_folder
+from sift_launcher.paths import absolute, state_folder
 
 _BALLAST_BYTES = 64 * 1024
 
@@ -129,20 +129,21 @@ class JobRecords:
     """All jobs of one state folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._jobs = (folder or state_folder()) / "jobs"
+        self.folder = absolute(folder or state_folder()) / "jobs"
+        """What holds the jobs' own folders."""
 
     def __getitem__(self, name: str) -> JobRecord:
         """The record of job `name`; it need not exist."""
-        return JobRecord(self._jobs / name)
+        return JobRecord(self.folder / name)
 
     def __iter__(self) -> Iterator[JobRecord]:
         """All records, newest first."""
         try:
-            folders = [path for path in self._jobs.iterdir() if not path.name.startswith(".")]
+            folders = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
         except FileNotFoundError:
             return iter(())
         except OSError as error:
-            raise _unreadable(self._jobs, error) from error
+            raise _unreadable(self.folder, error) from error
         made = {}
         for folder in folders:
             with contextlib.suppress(OSError):  # removed meanwhile, or none of ours
@@ -158,9 +159,9 @@ class JobRecords:
         """
         record = self[name]
         try:
-            self._jobs.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             # Made aside and moved in one step: a name is taken by a whole record or not at all.
-            aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self._jobs))
+            aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.folder))
             try:
                 lock = self._fill(aside, request, settings, status)
                 try:
@@ -178,7 +179,7 @@ class JobRecords:
                     f"sift-launch status {name}"
                 ) from error
             raise StateFolderError(
-                f"cannot write the job's record in {self._jobs} ({error.strerror}): make room, or "
+                f"cannot write the job's record in {self.folder} ({error.strerror}): make room, or "
                 "set SIFT_LAUNCHER_HOME to a folder that can be written"
             ) from error
         return record, lock

@@ -15,31 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from sift_launcher.errors import JobHasEnded, ValidationError
+from sift_launcher.local.container_settings import container_settings
+from sift_launcher.local.leftovers import remove_left_over
+from sift_launcher.local.machine import MachineShare
 from sift_launcher.local.process import kill_left_over
 from sift_launcher.local.records import JobRecord, JobRecords, no_such_job
+from sift_launcher.local.request_check import check_request, runs_in_containers
 from sift_launcher.local.status import ENDED, Status, created, ended
-from sift_launcher.local.tree import channel_path, hosts_of
-from sift_launcher.paths import local_path
-from sift_launcher.validation import (
-    check_channels,
-    check_environment,
-    check_hyperparameters,
-    check_job_name,
-    check_max_run,
-    is_job_name,
-)
+from sift_launcher.local.tree import hosts_of
+from sift_launcher.validation import is_job_name
 
 STOP_SECONDS = 120.0  # SageMaker's time between SIGTERM and SIGKILL
 
 _ARN = "arn:aws:sagemaker:local:000000000000:training-job/"
-_REQUIRED = {
-    "TrainingJobName": (),
-    "AlgorithmSpecification": ("TrainingImage",),
-    "OutputDataConfig": ("S3OutputPath",),
-    "ResourceConfig": ("InstanceType", "InstanceCount"),
-    "StoppingCondition": ("MaxRuntimeInSeconds",),
-}
-
 # Forks once before anything is imported, so that the supervisor is nobody's child and the service
 # waits for an empty interpreter alone. The search path is extended rather than set in the
 # environment, which the job inherits.
@@ -60,18 +48,28 @@ class LocalTrainingService:
     same jobs.
     """
 
-    def __init__(self, home: Path | None = None, stop_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        home: Path | None = None,
+        stop_seconds: float | None = None,
+        share: MachineShare | None = None,
+    ) -> None:
         """`home`: the state folder, by default the user's. `stop_seconds`: how long a job has to
-        stop by itself, by default $SIFT_LAUNCHER_STOP_SECONDS, else SageMaker's 120."""
+        stop by itself, by default $SIFT_LAUNCHER_STOP_SECONDS, else SageMaker's 120. `share`: what
+        each container of a job gets of this machine."""
         self._records = JobRecords(home)
         self._stop_seconds = _stop_seconds() if stop_seconds is None else stop_seconds
+        self._share = share or MachineShare()
 
     def create_training_job(self, **request: Any) -> dict[str, str]:
-        """Starts a job and returns at once. Raises ValidationError or ResourceInUse."""
-        _check(request)
+        """Starts a job and returns at once. Raises ValidationError or ResourceInUse, and for a job
+        in Docker EngineUnavailable, ImageUnfit or DeviceUnavailable."""
+        check_request(request)
         name = request["TrainingJobName"]
         arn = _ARN + name
         settings = {"StopSeconds": self._stop_seconds, "TrainingJobArn": arn}
+        if runs_in_containers(request):
+            settings |= container_settings(request, self._share, self._records.folder)
         record, lock = self._records.create(name, request, settings, created(time.time()))
         try:
             _start_supervisor(record, lock)
@@ -174,36 +172,6 @@ def _stop_seconds() -> float:
         ) from None
 
 
-def _check(request: dict[str, Any]) -> None:
-    for key, inner in _REQUIRED.items():
-        missing = [key] if key not in request else [k for k in inner if k not in request[key]]
-        if missing:
-            raise ValidationError(f"the request lacks {'.'.join({key: 0, missing[0]: 0})}")
-    check_job_name(request["TrainingJobName"])
-    check_hyperparameters(request.get("HyperParameters", {}))
-    check_environment(request.get("Environment", {}))
-    check_max_run(request["StoppingCondition"]["MaxRuntimeInSeconds"])
-    channels = {each["ChannelName"]: each for each in request.get("InputDataConfig", [])}
-    check_channels(channels)
-    for name, channel in channels.items():
-        if not channel_path(channel).exists():
-            raise ValidationError(f"channel {name}: {channel_path(channel)} does not exist")
-    resources = request["ResourceConfig"]
-    if resources["InstanceType"] != "process" or resources["InstanceCount"] != 1:
-        raise ValidationError(
-            f"{resources['InstanceCount']} x {resources['InstanceType']} cannot be served here: "
-            "this machine runs 1 x process"
-        )
-    if local_path(request["AlgorithmSpecification"]["TrainingImage"]) is None:
-        raise ValidationError(
-            "the image of a process is file:// and its interpreter, not "
-            f"{request['AlgorithmSpecification']['TrainingImage']}"
-        )
-    output = request["OutputDataConfig"]["S3OutputPath"]
-    if local_path(output) is None:
-        raise ValidationError(f"a job on this machine writes to file:// addresses, not to {output}")
-
-
 def _start_supervisor(record: JobRecord, lock: int) -> None:
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", _START, str(root), str(record.folder)]
@@ -221,7 +189,10 @@ def _start_supervisor(record: JobRecord, lock: int) -> None:
 
 def _bury(record: JobRecord, status: Status) -> Status:
     """Marks a job as failed whose supervisor is gone. The caller holds the lock."""
-    for host in hosts_of(record.request()):
+    request = record.request()
+    if runs_in_containers(request):
+        remove_left_over(record)
+    for host in hosts_of(request):
         kill_left_over(record.hosts / host)
     pid = record.pid()
     told = _last_line(record.supervisor_log)

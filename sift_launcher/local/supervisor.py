@@ -9,27 +9,25 @@ job's own processes do not get it.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from sift_launcher.errors import SiftLaunchError
-from sift_launcher.local.collect import collect
-from sift_launcher.local.host_runner import HostRunner, RunningHost
+from sift_launcher.local.attend import Attendance, Ending, Limits
+from sift_launcher.local.collect import collect, folder_of
+from sift_launcher.local.container import ContainerRunner
+from sift_launcher.local.host_runner import HostRunner
 from sift_launcher.local.process import ProcessRunner
 from sift_launcher.local.records import JobRecord
-from sift_launcher.local.status import MAX_REASON, ended, entered
+from sift_launcher.local.status import ended, entered
 from sift_launcher.local.tree import HostTree, hosts_of, lay_out
+from sift_launcher.local.verdict import ROOM, failure
 from sift_launcher.local.wakeups import Wakeups
 from sift_launcher.local.working_folder import Snapshot, keep_written, snapshot
 from sift_launcher.paths import file_uri, local_path
-
-_FULL_DISK_BYTES = 1_000_000
-_SIGKILL_CODE = 137
 
 
 def main(folder: str) -> None:
@@ -38,15 +36,6 @@ def main(folder: str) -> None:
     with Wakeups() as wakeups:
         record.write_pid(os.getpid())
         Supervisor(record, wakeups).run()
-
-
-@dataclass(frozen=True)
-class _Ending:
-    """How the hosts ended."""
-
-    exit_codes: dict[str, int]
-    stopped: str | None
-    """The secondary status of a job that was stopped, None of one that ended by itself."""
 
 
 class Supervisor:
@@ -65,8 +54,9 @@ class Supervisor:
     def run(self) -> None:
         """Lays out, trains, collects; whatever goes wrong on the way is the job's failure."""
         try:
-            trees = self._lay_out()
-            ending = self._train(trees)
+            runner = self._runner()
+            trees = self._lay_out(runner)
+            ending = self._train(runner, trees)
         except OSError as error:
             self._fail(f"the job could not be started: {_told(error)}")
             return
@@ -75,65 +65,52 @@ class Supervisor:
             return
         self._finish(trees, ending)
 
-    def _lay_out(self) -> dict[str, HostTree]:
-        self._enter("InProgress", "Downloading")
-        trees = {
-            host: lay_out(self._record.hosts / host, host, self._request)
-            for host in hosts_of(self._request)
-        }
-        self._code = {host: snapshot(tree.code) for host, tree in trees.items()}
-        return trees
-
-    def _train(self, trees: dict[str, HostTree]) -> _Ending:
-        if self._record.is_asked("stop"):
-            return _Ending({}, "Stopped")
-        runner = self._runner()
-        running: dict[str, RunningHost] = {}
-        try:
-            for host, tree in trees.items():
-                running[host] = runner.start(tree, self._record.logs / f"{host}.log")
-            self._enter("InProgress", "Training")
-            return self._attend(running)
-        finally:
-            # A host ends with its first program, and with this one: nothing of it runs on.
-            for each in running.values():
-                each.kill()
-
-    def _attend(self, running: dict[str, RunningHost]) -> _Ending:
-        """Waits for all hosts, and stops them when someone wants it or their time is up."""
-        last_moment = time.monotonic() + self._request["StoppingCondition"]["MaxRuntimeInSeconds"]
-        kill_moment = math.inf
-        stopped = None
-        while len(codes := _exit_codes(running)) < len(running):
-            now = time.monotonic()
-            if stopped is None and (self._record.is_asked("stop") or now >= last_moment):
-                stopped = "Stopped" if now < last_moment else "MaxRuntimeExceeded"
-                kill_moment = now + float(self._settings["StopSeconds"])
-                self._enter("Stopping", "Stopping")
-                for each in running.values():
-                    each.terminate()
-            if now >= kill_moment or self._record.is_asked("kill"):
-                for each in running.values():
-                    each.kill()
-            next_moment = last_moment if stopped is None else kill_moment
-            self._wakeups.wait(next_moment - now if next_moment > now else 1.0)
-        return _Ending(codes, stopped)
-
     def _runner(self) -> HostRunner:
-        image = self._request["AlgorithmSpecification"]["TrainingImage"]
         environment = dict(self._request.get("Environment", {})) | {
             "TRAINING_JOB_NAME": self._record.name,
             "TRAINING_JOB_ARN": self._settings["TrainingJobArn"],
         }
-        return ProcessRunner(str(local_path(image)), environment, self._record.folder / "packages")
+        if (python := local_path(self._request["AlgorithmSpecification"]["TrainingImage"])) is None:
+            return ContainerRunner(self._record, environment, self._wakeups.wake)
+        return ProcessRunner(str(python), environment, self._record.folder / "packages")
 
-    def _finish(self, trees: dict[str, HostTree], ending: _Ending) -> None:
-        self._enter("Stopping" if ending.stopped else "InProgress", "Uploading")
-        reason = None if ending.stopped else _failure(trees, ending.exit_codes)
+    def _lay_out(self, runner: HostRunner) -> dict[str, HostTree]:
+        self._enter("InProgress", "Downloading")
+        trees = {}
+        for host in hosts_of(self._request):
+            folder = self._record.hosts / host
+            trees[host] = lay_out(
+                folder, host, self._request, runner.base(folder), runner.network_interface
+            )
+        self._code = {host: snapshot(tree.code) for host, tree in trees.items()}
+        return trees
+
+    def _train(self, runner: HostRunner, trees: dict[str, HostTree]) -> Ending:
+        if self._record.is_asked("stop"):
+            return Ending({}, "Stopped")
         try:
-            models = [collect(tree, self._output) for tree in trees.values()]
+            running = runner.start(trees, self._record.logs)
+            self._enter("InProgress", "Training")
+            limits = Limits(
+                run=self._request["StoppingCondition"]["MaxRuntimeInSeconds"],
+                stop=float(self._settings["StopSeconds"]),
+            )
+            hosts = Attendance(
+                running, limits, self._record.is_asked, lambda: self._enter("Stopping", "Stopping")
+            )
+            return hosts.until_all_ended(self._wakeups.wait)
+        finally:
+            # A host ends with its first program, and with this one: nothing of it runs on.
+            runner.close()
+
+    def _finish(self, trees: dict[str, HostTree], ending: Ending) -> None:
+        self._enter("Stopping" if ending.stopped else "InProgress", "Uploading")
+        reason = None if ending.stopped else failure(trees, ending)
+        try:
+            model = collect(trees, self._output)
             for host, tree in trees.items():
-                keep_written(tree.code, self._code[host], self._output / "code")
+                written = folder_of(host, self._output) / "code"
+                keep_written(tree.code, self._code[host], written)
         except OSError as error:
             lost = (
                 f"the job's outputs could not be collected in {self._output}: {_told(error)}; "
@@ -143,14 +120,18 @@ class Supervisor:
             return
         # All of it is in the output folder: clutter that cannot be removed harms nobody.
         shutil.rmtree(self._record.hosts, ignore_errors=True)
-        shutil.rmtree(self._record.folder / "packages", ignore_errors=True)
         if reason is not None:
             self._fail(reason)
             return
         primary = "Stopped" if ending.stopped else "Completed"
-        model = file_uri(models[0])
         self._write(
-            ended(self._status, primary, time.time(), secondary=ending.stopped, model=model)
+            ended(
+                self._status,
+                primary,
+                time.time(),
+                secondary=ending.stopped,
+                model=file_uri(model),
+            )
         )
 
     def _fail(self, reason: str) -> None:
@@ -164,43 +145,9 @@ class Supervisor:
         self._record.write_status(status)
 
 
-def _exit_codes(running: dict[str, RunningHost]) -> dict[str, int]:
-    codes = {host: each.exit_code() for host, each in running.items()}
-    return {host: code for host, code in codes.items() if code is not None}
-
-
-def _failure(trees: dict[str, HostTree], exit_codes: dict[str, int]) -> str | None:
-    """Why the job failed, None when it did not: exit code and success file must agree."""
-    for host, tree in trees.items():
-        code = exit_codes[host]
-        if code == 0 and (tree.output / "success").exists():
-            continue
-        told = _read_failure(tree)
-        if told:
-            return told
-        if code == 0:
-            return "the job ended with exit code 0 but did not say that it succeeded"
-        if shutil.disk_usage(tree.base).free < _FULL_DISK_BYTES:
-            return f"exit code {code}, and the disk of {tree.base} is full: {_ROOM}"
-        killed = ": it was killed, for lack of memory perhaps" if code == _SIGKILL_CODE else ""
-        return f"exit code {code}{killed}"
-    return None
-
-
-def _read_failure(tree: HostTree) -> str:
-    try:
-        text = (tree.output / "failure").read_text("utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text[:MAX_REASON].strip()
-
-
-_ROOM = "make room, or set SIFT_LAUNCHER_HOME (and --output) to a folder on another disk"
-
-
 def _told(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
-    mend = "" if isinstance(error, FileNotFoundError) else f"; {_ROOM}"
+    mend = "" if isinstance(error, FileNotFoundError) else f"; {ROOM}"
     return f"{error.strerror or error}{where}{mend}"
 
 

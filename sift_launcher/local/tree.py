@@ -6,14 +6,28 @@ import io
 import json
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from sift_launcher.errors import SiftLaunchError, ValidationError
 from sift_launcher.local.records import write_json
 from sift_launcher.paths import local_path
 
-NETWORK_INTERFACE = "lo"
+BASE = PurePosixPath("/opt/ml")
+"""Where the service, and a container of ours, puts the tree of a host."""
+
+CHECKPOINTS = BASE / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file or folder of the user's that a host has in its tree: nothing is copied."""
+
+    source: Path
+    target: PurePosixPath
+    """Where a host in the service finds it."""
+
+    read_only: bool
 
 
 @dataclass(frozen=True)
@@ -21,10 +35,17 @@ class HostTree:
     """The folders of one host; in the cloud `base` is /opt/ml."""
 
     base: Path
+    mounts: tuple[Mount, ...] = ()
+    """What is to be put into the tree by whatever runs the host."""
+
+    @property
+    def input(self) -> Path:
+        """Holds config/ and data/, which has the channels."""
+        return self.base / "input"
 
     @property
     def code(self) -> Path:
-        """Where the script lies, and its working folder."""
+        """Where the script lies, and its working folder; not there when the image brings it."""
         return self.base / "code"
 
     @property
@@ -42,33 +63,71 @@ class HostTree:
         """What the script leaves here becomes output.tar.gz."""
         return self.output / "data"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where the script keeps its checkpoints; not there when they are one of the mounts."""
+        return self.base / "checkpoints"
+
+    def place_of(self, mount: Mount) -> Path:
+        """Where `mount` belongs in this tree; its folder is made if needed."""
+        place = self.base / mount.target.relative_to(BASE)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
 
 def hosts_of(request: dict[str, Any]) -> tuple[str, ...]:
     """The names of the hosts, as SageMaker gives them: algo-1, algo-2, ..."""
     return tuple(f"algo-{i + 1}" for i in range(request["ResourceConfig"]["InstanceCount"]))
 
 
-def lay_out(base: Path, host: str, request: dict[str, Any]) -> HostTree:
-    """Makes the tree of `host` below `base`: configuration, channels, code, empty outputs.
+def lay_out(
+    folder: Path, host: str, request: dict[str, Any], base: PurePath, network_interface: str
+) -> HostTree:
+    """Makes the tree of `host` in `folder`: configuration, code, empty outputs.
 
-    A channel is a link to the user's own folder: nothing is copied. Checkpoints go straight to
-    where the request wants them.
+    `base` is where the host will see it. Channels and checkpoints are the tree's mounts: the
+    user's own folders, which whatever runs the host puts in their places. Raises SiftLaunchError
+    for code that would land elsewhere.
     """
-    tree = HostTree(base)
-    config = base / "input" / "config"
-    for folder in (config, base / "input" / "data", tree.model, tree.output_data, tree.code):
-        folder.mkdir(parents=True)
-    for channel in request.get("InputDataConfig", []):
-        _link_channel(base / "input" / "data", channel)
-    _link_checkpoints(base, request)
-    _unpack_code(tree.code, request)
-    write_json(config / "hyperparameters.json", _hyperparameters(tree, request))
-    write_json(config / "resourceconfig.json", _resources(host, request))
+    tree = HostTree(folder, mounts_of(request))
+    config = tree.input / "config"
+    for each in (config, tree.input / "data", tree.model, tree.output_data):
+        each.mkdir(parents=True)
+    hyperparameters = dict(request.get("HyperParameters", {}))
+    if (archive := code_archive(request)) is not None:
+        _unpack(archive, tree.code)
+        hyperparameters["sagemaker_submit_directory"] = json.dumps(str(base / "code"))
+    for mount in tree.mounts:
+        if not mount.read_only:
+            mount.source.mkdir(parents=True, exist_ok=True)
+    if all(mount.target != CHECKPOINTS for mount in tree.mounts):
+        tree.checkpoints.mkdir()
+    write_json(config / "hyperparameters.json", hyperparameters)
+    write_json(config / "resourceconfig.json", _resources(host, request, network_interface))
     write_json(config / "inputdataconfig.json", _channels(request))
     write_json(config / "init-config.json", {"inputMode": "FILE", "channels": _channels(request)})
     if "CheckpointConfig" in request:
         write_json(config / "checkpointconfig.json", request["CheckpointConfig"])
     return tree
+
+
+def mounts_of(request: dict[str, Any]) -> tuple[Mount, ...]:
+    """What the hosts see of the user's own folders: channels, and where checkpoints are kept."""
+    data = BASE / "input" / "data"
+    mounts = []
+    for channel in request.get("InputDataConfig", []):
+        source, target = channel_path(channel), data / channel["ChannelName"]
+        # A channel is always a folder; a single file lies in it under its own name.
+        mounts.append(Mount(source, target if source.is_dir() else target / source.name, True))
+    checkpoints = request.get("CheckpointConfig", {})
+    if kept := local_path(checkpoints.get("S3Uri", "")):
+        mounts.append(Mount(kept, checkpoints_path(request), read_only=False))
+    return tuple(mounts)
+
+
+def checkpoints_path(request: dict[str, Any]) -> PurePosixPath:
+    """Where a host in the service keeps its checkpoints."""
+    return PurePosixPath(request.get("CheckpointConfig", {}).get("LocalPath", CHECKPOINTS))
 
 
 def channel_path(channel: dict[str, Any]) -> Path:
@@ -86,55 +145,56 @@ def channel_path(channel: dict[str, Any]) -> Path:
     return path
 
 
-def _link_channel(data: Path, channel: dict[str, Any]) -> None:
-    path = channel_path(channel)
-    if path.is_dir():
-        (data / channel["ChannelName"]).symlink_to(path)
+def code_archive(request: dict[str, Any]) -> Path | None:
+    """The archive with the job's code, None when the image or a channel brings it.
+
+    Raises ValidationError for an address that is not of this machine.
+    """
+    text = request.get("HyperParameters", {}).get("sagemaker_submit_directory", "null")
+    try:
+        uri = json.loads(text) or ""
+    except ValueError:  # the newer dialect sends strings without quotes
+        uri = text
+    path = local_path(uri)
+    if path is None and "://" in uri:
+        raise ValidationError(
+            f"sagemaker_submit_directory is at {uri}: a job on this machine reads file:// addresses"
+        )
+    return path
+
+
+def _unpack(archive_path: Path, code: Path) -> None:
+    code.mkdir()
+    try:
+        with tarfile.open(archive_path) as archive:
+            for member in archive:
+                _extract(archive, member, code, archive_path)
+    except (tarfile.TarError, EOFError) as error:
+        raise SiftLaunchError(
+            f"{archive_path} is not a whole tar archive ({error}): pack the code with tar -czf"
+        ) from error
+
+
+def _extract(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, code: Path, archive_path: Path
+) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+        raise SiftLaunchError(
+            f"{archive_path} holds {member.name!r}, which is no plain file below the source "
+            "folder: pack it without links and '..'"
+        )
+    if member.isdir():
+        (code / path).mkdir(parents=True, exist_ok=True)
         return
-    # A channel is always a folder; a single file lies in it under its own name.
-    (data / channel["ChannelName"]).mkdir()
-    (data / channel["ChannelName"] / path.name).symlink_to(path)
+    # By hand, for extraction filters are not in every Python 3.10.
+    (code / path).parent.mkdir(parents=True, exist_ok=True)
+    with archive.extractfile(member) or io.BytesIO() as source:
+        (code / path).write_bytes(source.read())
+    (code / path).chmod(member.mode & 0o777)
 
 
-def _link_checkpoints(base: Path, request: dict[str, Any]) -> None:
-    here = base / "checkpoints"
-    kept = local_path(request.get("CheckpointConfig", {}).get("S3Uri", ""))
-    if kept is None:
-        here.mkdir()
-        return
-    kept.mkdir(parents=True, exist_ok=True)
-    here.symlink_to(kept)
-
-
-def _unpack_code(code: Path, request: dict[str, Any]) -> None:
-    uri = json.loads(request["HyperParameters"].get("sagemaker_submit_directory", "null"))
-    archive_path = local_path(uri or "")
-    if archive_path is None:
-        return
-    with tarfile.open(archive_path) as archive:
-        for member in archive:
-            path = PurePosixPath(member.name)
-            if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-                raise SiftLaunchError(
-                    f"{archive_path} holds {member.name!r}, which is no plain file below the "
-                    "source folder: pack it without links and '..'"
-                )
-            if member.isdir():
-                (code / path).mkdir(parents=True, exist_ok=True)
-                continue
-            # By hand, for extraction filters are not in every Python 3.10.
-            (code / path).parent.mkdir(parents=True, exist_ok=True)
-            with archive.extractfile(member) or io.BytesIO() as source:
-                (code / path).write_bytes(source.read())
-            (code / path).chmod(member.mode & 0o777)
-
-
-def _hyperparameters(tree: HostTree, request: dict[str, Any]) -> dict[str, str]:
-    here = {"sagemaker_submit_directory": json.dumps(str(tree.code))}
-    return dict(request["HyperParameters"]) | here
-
-
-def _resources(host: str, request: dict[str, Any]) -> dict[str, Any]:
+def _resources(host: str, request: dict[str, Any], network_interface: str) -> dict[str, Any]:
     hosts = list(hosts_of(request))
     instance = request["ResourceConfig"]["InstanceType"]
     group = "homogeneousCluster"
@@ -146,7 +206,7 @@ def _resources(host: str, request: dict[str, Any]) -> dict[str, Any]:
         "instance_groups": [
             {"instance_group_name": group, "instance_type": instance, "hosts": hosts}
         ],
-        "network_interface_name": NETWORK_INTERFACE,
+        "network_interface_name": network_interface,
     }
 
 

@@ -1,10 +1,11 @@
-"""Waiting for children, for a signal, or for a moment, whichever is first, without polling."""
+"""Waiting for children, threads, a signal, or a moment, whichever is first, without polling."""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
+from contextlib import suppress
 from types import TracebackType
 
 _WAKING = (signal.SIGCHLD, signal.SIGTERM)
@@ -33,7 +34,9 @@ class Wakeups:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         os.close(self._read)
-        os.close(self._write)
+        # Another file may get the number: a late thread must not write there.
+        write, self._write = self._write, -1
+        os.close(write)
 
     def wait(self, seconds: float) -> None:
         """Returns after a signal, at the latest after `seconds`."""
@@ -41,6 +44,12 @@ class Wakeups:
         ready, _, _ = select.select([self._read], [], [], min(max(seconds, 0.0), 3600.0))
         if ready:
             os.read(self._read, 4096)
+
+    def wake(self) -> None:
+        """Ends a `wait`, as a signal does. For any thread."""
+        # Full of other wakeups: it is awake already. Closed: nobody waits any more.
+        with suppress(OSError):
+            os.write(self._write, b"\0")
 
 
 def _ignore(number: int, frame: object) -> None:

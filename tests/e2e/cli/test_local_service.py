@@ -108,14 +108,11 @@ def test_a_supervisor_that_breaks_is_named_and_takes_its_job_along(
 ):
     service = LocalTrainingService(home=tmp_path / "state", stop_seconds="soon")  # type: ignore
     submit(planned("job", "import time; time.sleep(600)"), service)
-    until(lambda: service.status("job")["SecondaryStatus"] == "Training")
-    tree = service.record("job").hosts / "algo-1"
-    assert processes_below(tree)
-    service.stop_training_job(TrainingJobName="job")
-    until(lambda: not processes_below(tree))
     job = ended(service, "job", until)
     assert job["TrainingJobStatus"] == "Failed"
     assert "is gone without a result: ValueError: could not convert" in job["FailureReason"]
+    assert job["TrainingStartTime"]
+    assert not processes_below(service.record("job").hosts / "algo-1")
 
 
 def test_a_job_is_not_the_child_of_whoever_started_it(service, planned, until):

@@ -3,13 +3,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from sift_launcher.errors import SiftLaunchError, ValidationError
-from sift_launcher.local.tree import channel_path, hosts_of, lay_out
+from sift_launcher.local.tree import HostTree, Mount, channel_path, hosts_of, lay_out
 
 
 def archive(path: Path, *members: tuple[str, bytes, int]) -> None:
@@ -32,6 +32,12 @@ def request(tmp_path: Path, **more: Any) -> dict[str, Any]:
     } | more
 
 
+def laid_out(tmp_path: Path, **more: Any) -> HostTree:
+    """As a process would see it."""
+    base = tmp_path / "ml"
+    return lay_out(base, "algo-1", request(tmp_path, **more), base, "lo")
+
+
 def read(base: Path, name: str) -> Any:
     return json.loads((base / "input" / "config" / f"{name}.json").read_text())
 
@@ -46,16 +52,17 @@ def test_the_tree_is_sagemakers(tmp_path: Path):
         for name, uri in sources.items()
     ]
     checkpoints = {"S3Uri": f"file://{tmp_path}/kept", "LocalPath": "/opt/ml/checkpoints"}
-    base = tmp_path / "ml"
-    lay_out(
-        base, "algo-1", request(tmp_path, InputDataConfig=channels, CheckpointConfig=checkpoints)
-    )
+    tree = laid_out(tmp_path, InputDataConfig=channels, CheckpointConfig=checkpoints)
+    base = tree.base
 
     assert (base / "code" / "train.sh").stat().st_mode & 0o777 == 0o755
     assert (base / "code" / "a" / "b.py").read_text() == "b"
-    assert (base / "input" / "data" / "train").readlink() == tmp_path / "data"
-    assert (base / "input/data/labels/labels.csv").readlink() == tmp_path / "labels.csv"
-    assert (base / "checkpoints").readlink() == tmp_path / "kept"
+    data = PurePosixPath("/opt/ml/input/data")
+    assert tree.mounts == (
+        Mount(tmp_path / "data", data / "train", read_only=True),
+        Mount(tmp_path / "labels.csv", data / "labels" / "labels.csv", read_only=True),
+        Mount(tmp_path / "kept", PurePosixPath("/opt/ml/checkpoints"), read_only=False),
+    )
     assert (tmp_path / "kept").is_dir()
     assert (base / "model").is_dir()
     assert (base / "output" / "data").is_dir()
@@ -90,7 +97,7 @@ def test_the_tree_is_sagemakers(tmp_path: Path):
 def test_code_that_would_land_elsewhere_is_refused(tmp_path: Path, name: str):
     archive(tmp_path / "code.tar.gz", (name, b"x", 0o644))
     with pytest.raises(SiftLaunchError, match=f"holds {name!r}, which is no plain file below"):
-        lay_out(tmp_path / "ml", "algo-1", request(tmp_path))
+        laid_out(tmp_path)
 
 
 def test_links_in_the_code_are_refused(tmp_path: Path):
@@ -99,7 +106,44 @@ def test_links_in_the_code_are_refused(tmp_path: Path):
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
     with pytest.raises(SiftLaunchError, match=r"holds 'link\.py'"):
-        lay_out(tmp_path / "ml", "algo-1", request(tmp_path))
+        laid_out(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_what_is_no_file_in_the_code_is_refused(tmp_path: Path, kind: bytes):
+    with tarfile.open(tmp_path / "code.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("odd")
+        info.type, info.linkname = kind, "train.py"
+        tar.addfile(info)
+    with pytest.raises(SiftLaunchError, match="holds 'odd', which is no plain file below"):
+        laid_out(tmp_path)
+
+
+def test_code_that_is_no_archive_is_named(tmp_path: Path):
+    (tmp_path / "code.tar.gz").write_bytes(b"#!/bin/sh")
+    with pytest.raises(SiftLaunchError, match=r"code\.tar\.gz is not a whole tar archive"):
+        laid_out(tmp_path)
+
+
+def test_a_container_sees_its_tree_where_the_service_has_it(tmp_path: Path):
+    archive(tmp_path / "code.tar.gz", ("train.py", b"", 0o644))
+    config = {"S3Uri": f"file://{tmp_path}/kept", "LocalPath": "/checkpoints"}
+    wanted = request(tmp_path, CheckpointConfig=config)
+    wanted["ResourceConfig"]["InstanceCount"] = 2
+    tree = lay_out(tmp_path / "ml", "algo-2", wanted, PurePosixPath("/opt/ml"), "eth0")
+    assert read(tree.base, "hyperparameters")["sagemaker_submit_directory"] == '"/opt/ml/code"'
+    resources = read(tree.base, "resourceconfig")
+    assert resources["current_host"] == "algo-2"
+    assert resources["hosts"] == ["algo-1", "algo-2"]
+    assert resources["network_interface_name"] == "eth0"
+    assert tree.mounts == (Mount(tmp_path / "kept", PurePosixPath("/checkpoints"), False),)
+
+
+def test_code_that_the_image_brings_is_not_hidden_by_an_empty_folder(tmp_path: Path):
+    brought = {"sagemaker_program": '"train.py"', "sagemaker_submit_directory": '"/opt/ml/code"'}
+    tree = laid_out(tmp_path, HyperParameters=brought)
+    assert not tree.code.exists()
+    assert read(tree.base, "hyperparameters") == brought
 
 
 def test_hosts_are_named_as_sagemaker_names_them():

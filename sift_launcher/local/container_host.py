@@ -1,0 +1,108 @@
+"""One container that was started: its log, its end, and what made it end."""
+
+from __future__ import annotations
+
+import io
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sift_launcher.local.container_log import copy_log
+from sift_launcher.local.host_runner import HostEnd
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_AT_ONCE_BYTES = 256 * 1024
+_MEBIBYTE = 1024 * 1024
+_STREAMS = {"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
+
+
+class ContainerHost:
+    """One host that runs as a container; see RunningHost."""
+
+    def __init__(
+        self,
+        api: APIClient,
+        identity: str,
+        log: Path,
+        memory_bytes: int | None,
+        wake: Callable[[], None],
+    ) -> None:
+        """Takes hold of the output of container `identity`, which is not started yet: of what it
+        prints before, nothing would be kept."""
+        self._api = api
+        self._identity = identity
+        self._log = log
+        self._memory_bytes = memory_bytes
+        self._wake = wake
+        self._end: HostEnd | None = None
+        self._output = io.BufferedReader(
+            api.attach_socket(identity, params=_STREAMS), _AT_ONCE_BYTES
+        )
+
+    def attend(self) -> None:
+        """Copies the log and waits for the end, in a thread, once the container is started."""
+        threading.Thread(target=self._attend, daemon=True).start()
+
+    def end(self) -> HostEnd | None:
+        """See RunningHost."""
+        return self._end
+
+    def terminate(self) -> None:
+        """See RunningHost."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """See RunningHost."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        from docker.errors import APIError
+        from requests.exceptions import RequestException
+
+        if self._end is not None:
+            return
+        try:
+            # It has ended meanwhile: an APIError, which says no more than that.
+            with suppress(APIError):
+                self._api.kill(self._identity, number)
+        except RequestException as error:
+            self._set(_lost(error))
+
+    def _attend(self) -> None:
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        try:
+            with self._output:
+                copy_log(self._output.read, self._log)
+            code = int(self._api.wait(self._identity, timeout=None)["StatusCode"])
+            state = self._api.inspect_container(self._identity)["State"]
+            self._set(HostEnd(code, self._out_of_memory() if state["OOMKilled"] else ""))
+        except (DockerException, RequestException, OSError) as error:
+            self._set(_lost(error))
+
+    def _set(self, end: HostEnd) -> None:
+        if self._end is None:
+            self._end = end
+        self._wake()
+
+    def _out_of_memory(self) -> str:
+        if self._memory_bytes is None:
+            return "OutOfMemory: a process was killed because the machine's memory was full"
+        return (
+            "OutOfMemory: a process was killed at the host's limit of "
+            f"{self._memory_bytes / _MEBIBYTE:.0f} MiB: set a higher --memory, or train on "
+            "smaller batches"
+        )
+
+
+def _lost(error: Exception) -> HostEnd:
+    told = " ".join(str(error).split())
+    return HostEnd(
+        None, f"the Docker engine was lost while the job ran, and the host with it ({told[:200]})"
+    )
