@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 15 * 60.0
 _SAY_EVERY = 30.0
+_LOOK_EVERY = 0.05  # seconds: containers of one machine come up within a tenth of one
 
 
 def wait_for_hosts(
@@ -35,7 +36,7 @@ def wait_for_hosts(
         if now - said >= _SAY_EVERY:
             say(f"waiting for {', '.join(missing)}")
             said = now
-        time.sleep(min(1.0, patience))
+        time.sleep(min(_LOOK_EVERY, patience))
         missing = [host for host in missing if not _resolves(host)]
 
 
