@@ -30,6 +30,10 @@ _FORWARDED = (
 # How long, in seconds, processes that outlive the script may go on, and then have to end.
 _AFTERLIFE = 1.0
 _CHUNK = 64 * 1024
+# Small pieces that come faster than this, in seconds, are gathered: waking for every line of a
+# script that prints all the time would slow the script down.
+_GATHER = 0.001
+_SMALL = 4096
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -151,6 +155,7 @@ def _attend(pid: int, wake: int, streams: dict[int, LineStream], strangers: set[
     complained = False
     returncode: int | None = None
     warned = killed = deadline = float("inf")
+    last_came = 0.0
     while returncode is None or reading or _orphans(strangers):
         now = time.monotonic()
         if returncode is not None and deadline == float("inf"):
@@ -164,12 +169,19 @@ def _attend(pid: int, wake: int, streams: dict[int, LineStream], strangers: set[
                 warned = killed
         # Processes that are not ours to wait for give no signal when they end: look again.
         pause = None if returncode is None else 20
-        for descriptor, _ in poller.poll(pause):
+        ready = poller.poll(pause)
+        came = time.monotonic()
+        for descriptor, _ in ready:
             if descriptor == wake:
                 os.read(wake, _CHUNK)
-            elif not _copy(descriptor, streams[descriptor]):
+                continue
+            copied = _copy(descriptor, streams[descriptor])
+            if copied == 0:
                 poller.unregister(descriptor)
                 reading.discard(descriptor)
+            elif copied < _SMALL and came - last_came < _GATHER:
+                time.sleep(_GATHER)
+            last_came = came
         complained = complained or _complain(streams.values())
         ended = _reap(pid)
         returncode = ended if returncode is None else returncode
@@ -178,14 +190,14 @@ def _attend(pid: int, wake: int, streams: dict[int, LineStream], strangers: set[
     return returncode if returncode is not None else 0
 
 
-def _copy(descriptor: int, stream: LineStream) -> bool:
-    """Hand on what is there to read; False at the stream's end."""
+def _copy(descriptor: int, stream: LineStream) -> int:
+    """Hand on what is there to read; how many bytes, 0 at the stream's end."""
     chunk = os.read(descriptor, _CHUNK)
     if chunk:
         stream.feed(chunk)
     else:
         stream.close()
-    return bool(chunk)
+    return len(chunk)
 
 
 def _complain(streams: Iterable[LineStream]) -> bool:

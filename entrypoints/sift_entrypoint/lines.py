@@ -22,22 +22,28 @@ class LineStream:
 
     Bytes after the last newline wait until their line is complete, so that two writers never
     share a line and a metric's regular expression always sees all of it. A progress bar, which
-    redraws its line with carriage returns, passes at once. ``tail`` is what came last, at most
-    `TAIL_BYTES`.
+    redraws its line with carriage returns, passes at once.
     """
 
-    __slots__ = ("_held", "_redrawing", "_target", "error", "tail")
+    __slots__ = ("_held", "_redrawing", "_tail", "_target", "error")
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._held = b""
         self._redrawing = False
-        self.tail = b""
+        self._tail = bytearray()
         self.error: OSError | None = None
+
+    @property
+    def tail(self) -> bytes:
+        """What came last, at most `TAIL_BYTES`."""
+        return bytes(self._tail[-TAIL_BYTES:])
 
     def feed(self, chunk: bytes) -> None:
         """Take what the script printed, and write every line it completes."""
-        self.tail = (self.tail + chunk)[-TAIL_BYTES:]
+        self._tail += chunk
+        if len(self._tail) > 4 * TAIL_BYTES:
+            del self._tail[:-TAIL_BYTES]
         data = self._held + chunk
         complete = data.rfind(b"\n") + 1
         if complete:
