@@ -39,6 +39,10 @@ for start in range(0, len(text), 50_000):
 """
 PRINTING = f"for number in range({LINES}): print({FORMAT!r}.format(number))\n"
 
+# What a terminal shows of a line: what follows the last time that it was erased, as the line of
+# the job's state is before each batch of the log.
+_SHOWN = re.compile(rb"^(?:[^\n]*\r\x1b\[2K)?(step=\d{7}[^\r\n]*)\r*\n", re.MULTILINE)
+
 
 def logs(scratch: Path, image: str, rounds: int) -> Part:
     """Both through a pseudo-terminal, one after the other."""
@@ -138,16 +142,13 @@ def through_a_terminal(command: Sequence[str], env: dict[str, str]) -> tuple[flo
     if code := process.wait():
         sys.stderr.write(text[-2000:].decode("utf-8", "replace"))
         raise RuntimeError(f"{' '.join(command)} ended with {code}")
-    whole = {
-        match[0]: match.start()
-        for match in re.finditer(rb"^step=\d{7}[^\r\n]*(?=\r*\n)", bytes(text), re.MULTILINE)
-    }
+    whole = {match[1]: match.end() for match in _SHOWN.finditer(bytes(text))}
     wanted = [FORMAT.format(number).encode() for number in range(LINES)]
     found = [line for line in wanted if line in whole]
     if len(found) < 2:
         raise RuntimeError(f"no lines came through: {bytes(text[-500:])!r}")
     first, last = (
-        next(at for end, at in arrivals if end > whole[line]) for line in (found[0], found[-1])
+        next(at for end, at in arrivals if end >= whole[line]) for line in (found[0], found[-1])
     )
     return (len(found) - 1) / (last - first), LINES - len(found)
 
