@@ -26,7 +26,7 @@ def launch(plan: Plan, *, wait: bool, as_json: bool) -> None:
 
     Raises JobFailed or JobInterrupted when it did not complete.
     """
-    service = LocalTrainingService()
+    service = LocalTrainingService(share=plan.share)
     if not wait:
         submit(plan, service)
         if plan.note:

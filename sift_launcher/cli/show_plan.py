@@ -56,5 +56,6 @@ def _hosts(plan: Plan) -> str:
         }.items()
         if value is not None
     ]
-    each = f"; each has {', '.join(granted)}" if granted else ""
-    return f"{resources['InstanceCount']}, {in_words(resources)}{each}"
+    granted_text = f" with {', '.join(granted)}" if granted else ""
+    where = in_words(resources | {"InstanceCount": 1})
+    return f"{resources['InstanceCount']}, each {where}{granted_text}"
