@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import BinaryIO
 
 from sift_launcher.console import LiveLog
+from sift_launcher.job_log import JobLog
 from sift_launcher.local.records import JobRecord
 from sift_launcher.local.service import LocalTrainingService
 from sift_launcher.local.status import ENDED, Status
@@ -16,7 +15,6 @@ from sift_launcher.receipts import Glimpse, glimpse, live_receipt
 
 _POLL_SECONDS = 0.02
 _STATUS_SECONDS = 0.5
-_AT_ONCE_BYTES = 1 << 20
 
 
 def follow(
@@ -30,52 +28,35 @@ def follow(
     `each_time` is called at every look at the job, fifty times a second.
     """
     record = service.record(name)
-    tail = _Tail(record.logs)
+    job_log = JobLog(record)
     next_status = 0.0
     try:
         while True:
             each_time()
             # Asked before the log is read: what is there once the job has ended is all there is.
             status = service.status(name)
-            for content in tail.read():
+            for content in job_log.read():
                 log.write(content)
             if status["TrainingJobStatus"] in ENDED:
+                for content in job_log.rest():
+                    log.write(content)
                 return status
             if time.monotonic() >= next_status:
                 log.show(_status_line(record, status))
                 next_status = time.monotonic() + _STATUS_SECONDS
             time.sleep(_POLL_SECONDS)
     finally:
-        tail.close()
+        job_log.close()
 
 
 def log_content(record: JobRecord) -> Iterator[bytes]:
     """The log as it is now, in pieces."""
-    tail = _Tail(record.logs)
+    job_log = JobLog(record)
     try:
-        yield from tail.read()
+        yield from job_log.read()
+        yield from job_log.rest()
     finally:
-        tail.close()
-
-
-class _Tail:
-    """What is new in the log files of a folder, which come and grow at any time."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._open: dict[str, BinaryIO] = {}
-
-    def read(self) -> Iterator[bytes]:
-        for path in sorted(self._folder.glob("*.log")):
-            if path.name not in self._open:
-                self._open[path.name] = path.open("rb")
-        for file in self._open.values():
-            while content := file.read(_AT_ONCE_BYTES):
-                yield content
-
-    def close(self) -> None:
-        for file in self._open.values():
-            file.close()
+        job_log.close()
 
 
 def _status_line(record: JobRecord, status: Status) -> str:
