@@ -48,25 +48,20 @@ TESTED = ("mpmath", "networkx", "numpy", "sympy")
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the step that is named first; the code to exit with."""
+    """Runs the steps that are named, one after the other; the code to exit with."""
     # pip is run before it is compiled: by itself it would leave bytecode with dates in it.
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    step, *rest = arguments
-    if step == "packages":
-        return packages(os.environ["TORCH"], os.environ["DEVICE"], bool(os.environ["COMPILER"]))
-    if step == "requirements":
-        return requirements(BUILD / "requirements.txt")
-    if step == "runtime":
-        return runtime(BUILD / "runtime")
-    if step == "job":
-        return job(JOB_EXPORT)
-    if step == "compile":
-        return _compile_share(int(rest[0]), Path(rest[1]))
-    raise SystemExit(f"no such step: {step}")
+    if arguments[0] == "compile":
+        return _compile_share(int(arguments[1]), Path(arguments[2]))
+    for step in arguments:
+        if code := _STEPS[step]():
+            return code
+    return 0
 
 
-def packages(torch: str, device: str, with_headers: bool) -> int:
+def packages() -> int:
     """Makes the environment, with torch, what is locked, and the folders of a job."""
+    torch, device = os.environ["TORCH"], os.environ["DEVICE"]
     job(EXPORT)
     _make_environment()
     pip = [*_pip(), "--python", str(VENV / "bin/python3")]
@@ -76,13 +71,14 @@ def packages(torch: str, device: str, with_headers: bool) -> int:
     code = code or _run([*_own_pip(), "install", *_QUIETLY, f"torch=={torch}"])
     if code:
         return code
-    slim(_site_packages(VENV), with_headers)
+    slim(_site_packages(VENV), with_headers=bool(os.environ["COMPILER"]))
     settle(VENV, EXPORT)
     return 0
 
 
-def requirements(wanted: Path) -> int:
+def requirements() -> int:
     """Adds what the user's file names; torch stays the one that is there."""
+    wanted = BUILD / "requirements.txt"
     if not wanted.read_text("utf-8").strip():
         return 0
     constraint = BUILD / "constraint.txt"
@@ -94,11 +90,11 @@ def requirements(wanted: Path) -> int:
     return 0
 
 
-def runtime(source: Path) -> int:
+def runtime() -> int:
     """Lays the runtime out for the site-packages folder of the interpreter that runs this."""
     site_packages = Path(sysconfig.get_path("purelib"))
     target = RUNTIME_EXPORT / site_packages.relative_to("/")
-    shutil.copytree(source, target)
+    shutil.copytree(BUILD / "runtime", target)
     for folder in (site_packages, *site_packages.parents):
         # What is copied over the image's own folders leaves them as open as they were.
         (RUNTIME_EXPORT / folder.relative_to("/")).chmod(folder.stat().st_mode & 0o7777)
@@ -106,7 +102,7 @@ def runtime(source: Path) -> int:
     return 0
 
 
-def job(tree: Path) -> int:
+def job(tree: Path = JOB_EXPORT) -> int:
     """Makes the folders that a job is laid out in, for a container of any user."""
     root = tree / "opt/ml"
     for name in JOB_FOLDERS:
@@ -150,6 +146,7 @@ def settle(sources: Path, tree: Path) -> None:
             os.utime(path, (DATE, DATE), follow_symlinks=False)
 
 
+_STEPS = {"packages": packages, "requirements": requirements, "runtime": runtime, "job": job}
 _QUIETLY = (
     "--no-compile",
     "--no-cache-dir",
