@@ -28,6 +28,7 @@ EXPORT = Path("/export")
 RUNTIME_EXPORT = Path("/export-runtime")
 JOB_EXPORT = Path("/export-job")
 VENV = Path("/opt/venv")
+TOOLKIT = "sagemaker_training"  # the public one keeps its name where it is installed
 
 DATE = 315532800  # 1980-01-01, the first that a zip can tell, in seconds
 COMPILERS = 4  # a fixed number: what is compiled together shares its strings, and so its bytes
@@ -95,6 +96,8 @@ def runtime() -> int:
     site_packages = Path(sysconfig.get_path("purelib"))
     target = RUNTIME_EXPORT / site_packages.relative_to("/")
     shutil.copytree(BUILD / "runtime", target)
+    if (site_packages / TOOLKIT).exists():  # brought by the user's requirements
+        shutil.rmtree(target / TOOLKIT, ignore_errors=True)
     for folder in (site_packages, *site_packages.parents):
         # What is copied over the image's own folders leaves them as open as they were.
         (RUNTIME_EXPORT / folder.relative_to("/")).chmod(folder.stat().st_mode & 0o7777)

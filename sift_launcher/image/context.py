@@ -49,7 +49,7 @@ def full_context(spec: ImageSpec) -> dict[str, ContextFile]:
     files = {name: ContextFile(folder / name) for name in ours}
     wanted = spec.requirements.read_bytes() if spec.requirements else b""
     files["requirements.txt"] = ContextFile(wanted)
-    files |= _runtime()
+    files |= _runtime() | _toolkit_names(folder)
     if spec.wheelhouse is not None:
         files |= {f"wheelhouse/{path.name}": ContextFile(path) for path in wheels(spec.wheelhouse)}
     return dict(sorted(files.items()))
@@ -87,6 +87,15 @@ def tar_stream(files: Mapping[str, ContextFile]) -> Iterator[bytes]:
 
 def _runtime() -> dict[str, ContextFile]:
     return {f"runtime/{name}": ContextFile(path) for name, path in runtime_files().items()}
+
+
+def _toolkit_names(folder: Path) -> dict[str, ContextFile]:
+    """The public toolkit's name, which scripts import: an image that has the toolkit keeps it."""
+    names = folder / "compat"
+    return {
+        f"runtime/{path.relative_to(names).as_posix()}": ContextFile(path)
+        for path in names.rglob("*.py")
+    }
 
 
 def _header(name: str, kind: bytes, size: int) -> bytes:

@@ -234,6 +234,22 @@ def test_sifting_is_on_in_a_job_that_asks_for_it_and_leaves_its_receipt(
     assert (tree.output / "data" / "receipt.json").stat().st_uid == NOBODY
 
 
+def test_a_script_may_ask_by_the_public_toolkits_name(
+    engine: DockerClient, image: str, tree: JobTree
+) -> None:
+    tree.script(
+        """
+        from sagemaker_training import environment
+        env = environment.Environment()
+        print(env.model_dir, env.hyperparameters, env.current_host, env.to_cmd_args())
+        """
+    )
+    tree.hyperparameters(lr=0.1)
+    done = run_container(engine, image, **on(tree, NOBODY))
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "/opt/ml/model {'lr': 0.1} algo-1 ['--lr', '0.1']\n"
+
+
 def test_a_tree_that_cannot_be_written_is_named_before_anything_starts(
     engine: DockerClient, image: str, tree: JobTree
 ) -> None:

@@ -35,6 +35,8 @@ def test_the_context_is_what_the_dockerfile_copies(tmp_path):
         "install.py",
         "requirements.lock",
         "requirements.txt",
+        "runtime/sagemaker_training/__init__.py",
+        "runtime/sagemaker_training/environment.py",
         "wheelhouse/torch-2.13.0-py3-none-any.whl",
     }
     members = read(files)
@@ -51,6 +53,7 @@ def test_an_image_that_has_torch_gets_the_runtime_alone():
     files = stock_context()
     names = {name for name in files if not name.startswith("runtime/")}
     assert names == {"Dockerfile", "install.py"}
+    assert not any("sagemaker_training" in name for name in files)  # it may have the toolkit
     assert b"".join(files["Dockerfile"].chunks()).startswith(b"# On top of an image")
 
 
