@@ -40,10 +40,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = "/" + self.path.rpartition("/")[2]
-        if path not in self.server.answers:
+        if not self.server.answers:
             self.server.hangs.wait(30)
             return
-        code, answer = self.server.answers[path]
+        code, answer = self.server.answers.get(path, (404, {"message": "No such image"}))
         body = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -62,7 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
 def fake_engine(
     folder: Path, info: Mapping[str, Any] = INFO, version: Mapping[str, Any] | None = VERSION
 ) -> Iterator[str]:
-    """The address of such an engine; without a `version` it takes calls and never answers."""
+    """The address of such an engine, which has no images; without a `version` it takes calls and
+    never answers."""
     path = folder / "engine.sock"
     server = _Server(str(path), _Handler)
     answers = {} if version is None else {"/info": (200, info), "/version": (200, version)}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_engine import INFO, fake_engine
 
 
 def refused(call: Callable[..., object], state: Path, *arguments: str) -> str:
@@ -225,6 +226,35 @@ def test_a_defect_of_ours_is_one_line_that_names_the_traceback(call, state, monk
 def test_an_engine_that_cannot_run_the_job(call, state, monkeypatch, address, told):
     monkeypatch.setenv("DOCKER_HOST", address)
     assert refused(call, state, "train.py", "--instance", "local").startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["local"], "there is no image sift-training:cpu yet: sift-launch build makes it"),
+        (
+            ["local_gpu"],
+            "there is no image sift-training:gpu yet: sift-launch build --device gpu makes it",
+        ),
+        (
+            ["local", "--image", "a/b", "--dry-run"],
+            "image a/b is not on this machine: docker pull a/b, or see docker image ls for those "
+            "that are",
+        ),
+    ],
+)
+def test_an_image_that_is_not_here(call, state, tmp_path, monkeypatch, options, told):
+    with fake_engine(tmp_path, INFO | {"Runtimes": {"nvidia": {}}}) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        assert refused(call, state, "train.py", "--instance", *options) == told
+
+
+def test_gpus_that_the_engine_has_not_got(call, state, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with fake_engine(tmp_path) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        told = refused(call, state, "train.py", "--instance", "local_gpu")
+    assert told.startswith("the Docker engine has no NVIDIA runtime, so no container gets a GPU: ")
 
 
 def test_what_is_wrong_with_the_script_is_said_before_any_engine_is_asked(call, state, monkeypatch):
