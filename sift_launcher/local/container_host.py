@@ -102,7 +102,12 @@ class ContainerHost:
 
 
 def _lost(error: Exception) -> HostEnd:
-    told = " ".join(str(error).split())
+    from docker.errors import NotFound
+
+    if isinstance(error, NotFound):
+        return HostEnd(None, "the host's container was removed by someone else while it ran")
     return HostEnd(
-        None, f"the Docker engine was lost while the job ran, and the host with it ({told[:200]})"
+        None,
+        "the Docker engine was lost while the job ran, and the host with it: its own log says why "
+        "(journalctl -u docker)",
     )

@@ -31,7 +31,8 @@ def test_a_job_goes_through_the_services_statuses_and_leaves_its_outputs(jobs):
     script = (
         "import os, pathlib, socket\n"
         "print('host', socket.gethostname(), socket.gethostbyname('algo-1') != '')\n"
-        "print('in', os.getcwd(), os.environ['SM_CURRENT_HOST'], os.environ['SM_NETWORK_INTERFACE_NAME'])\n"
+        "print('in', os.getcwd(), os.environ['SM_CURRENT_HOST'])\n"
+        "print('on', os.environ['SM_NETWORK_INTERFACE_NAME'])\n"
         "print('for', os.environ['TRAINING_JOB_NAME'], os.environ['GREETING'])\n"
         "pathlib.Path('/opt/ml/model/sub').mkdir()\n"
         "pathlib.Path('/opt/ml/model/sub/weights').write_text('w')\n"
@@ -50,7 +51,7 @@ def test_a_job_goes_through_the_services_statuses_and_leaves_its_outputs(jobs):
         "Starting", "Downloading", "Training", "Uploading", "Completed",
     ]  # fmt: skip
     assert jobs.log() == (
-        'host algo-1 True\nin /opt/ml/code algo-1 eth0\nfor job g\'day "you" $(x)\né\n'
+        'host algo-1 True\nin /opt/ml/code algo-1\non eth0\nfor job g\'day "you" $(x)\né\n'
     )
     assert jobs.packed() == {"sub/weights": "w"}
     assert jobs.packed("output.tar.gz") == {"metrics": "m"}
@@ -97,7 +98,8 @@ def test_inputs_are_the_users_own_files_and_cannot_be_changed(jobs):
 import os, pathlib
 train = pathlib.Path(os.environ["SM_CHANNEL_TRAIN"])
 labels = pathlib.Path(os.environ["SM_CHANNEL_LABELS"]) / "labels.csv"
-print(train, train.joinpath("a.txt").read_text(), labels.read_text(), train.joinpath("a.txt").stat().st_ino)
+inode = train.joinpath("a.txt").stat().st_ino
+print(train, train.joinpath("a.txt").read_text(), labels.read_text(), inode)
 for path in (train / "new", train / "a.txt", labels, pathlib.Path("/opt/ml/input/config/new")):
     try:
         path.write_text("x")
