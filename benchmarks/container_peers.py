@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 TOOLKIT = "sift-bench:toolkit"
-"""torch, numpy and the public `sagemaker-training` alone."""
+"""torch, numpy and the public `sagemaker-training` alone; unbuffered, as AWS's images are."""
 
 MODULE = "sift-bench:pytorch-module"
 """The same and `sagemaker-pytorch-training`, which the toolkit hands the job to, as in AWS's
@@ -44,7 +44,7 @@ RUN python3 -m venv --without-pip /opt/venv && \\
     --no-index --find-links /wheels {packages}
 FROM {base}
 COPY --from=build /opt/venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH {variables}
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=TRUE {variables}
 CMD ["train"]
 """
 
