@@ -154,6 +154,24 @@ def test_orphans_of_the_script_are_reaped(engine: DockerClient, image: str, tree
     assert (done.code, done.out) == (0, "[]\n")
 
 
+def test_of_two_hundred_thousand_lines_none_is_lost_or_cut(
+    engine: DockerClient, image: str, tree: JobTree
+) -> None:
+    tree.script(
+        """
+        import sys
+        for step in range(200_000):
+            print("step", step, "loss:", 0.125)
+            if step % 100 == 0:
+                print("warning at", step, file=sys.stderr)
+        """
+    )
+    done = run_container(engine, image, **on(tree))
+    assert done.code == 0
+    assert done.out == "".join(f"step {n} loss: 0.125\n" for n in range(200_000))
+    assert done.err == "".join(f"warning at {n}\n" for n in range(0, 200_000, 100))
+
+
 @USERS
 def test_requirements_are_installed_and_what_the_image_has_counts(
     engine: DockerClient, image: str, tree: JobTree, user: int
@@ -199,6 +217,37 @@ def test_a_package_of_the_image_is_replaced_for_an_unknown_user(
     )
     assert done.code == 0, done.err + done.out
     assert done.out.splitlines()[-1] == "True"
+
+
+def test_a_package_is_installed_for_an_unknown_user_and_its_module_runs(
+    engine: DockerClient, image: str, tree: JobTree
+) -> None:
+    # Its build backend comes with it, so that the build needs no network.
+    tree.script("", "setup.py")
+    tree.script(
+        """
+        [build-system]
+        requires = []
+        build-backend = "backend"
+        backend-path = ["."]
+        """,
+        "pyproject.toml",
+    )
+    make_wheel(tree.code / "trainer-1.0-py3-none-any.whl", "trainer", "WORD = 'installed'")
+    tree.script(
+        """
+        import shutil
+        NAME = "trainer-1.0-py3-none-any.whl"
+        def build_wheel(folder, config_settings=None, metadata_directory=None):
+            return shutil.copy(NAME, folder) and NAME
+        """,
+        "backend.py",
+    )
+    tree.script("import trainer; print(__spec__.name, trainer.WORD)", "src/go.py")
+    tree.hyperparameters("src/go.py")
+    done = run_container(engine, image, network_mode="none", **on(tree, NOBODY))
+    assert done.code == 0, done.err + done.out
+    assert done.out.splitlines()[-1] == "src.go installed"
 
 
 @USERS
