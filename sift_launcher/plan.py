@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 from sift_launcher import carried
-from sift_launcher.bundle import CodeBundle, megabytes
+from sift_launcher.bundle import CodeBundle
 from sift_launcher.errors import OptionError
 from sift_launcher.instances import TORCHRUN, check_instance, check_options
 from sift_launcher.job_spec import HyperParameter, JobSpec
@@ -32,7 +32,6 @@ Request: TypeAlias = dict[str, Any]
 
 # Nothing here has a role; the request has one, so that it is whole wherever it is sent.
 LOCAL_ROLE = "arn:aws:iam::000000000000:role/sift-launcher-local"
-_LEAST_MEMORY = 6 * 1024 * 1024  # Docker's own
 _DISTRIBUTED = "sagemaker_torch_distributed_enabled"
 _OWN_HYPERPARAMETERS = {
     "sift_config": "--keep, --beta, --sift-delay, --loss or --sift-config",
@@ -93,7 +92,7 @@ def plan(spec: JobSpec, surroundings: Surroundings) -> Plan:
     check(spec)
     docker = surroundings.docker
     if docker is not None:
-        _check_share(spec.share, docker)
+        spec.share.check(docker.engine)
     name = spec.name if spec.name is not None else _job_name(surroundings)
     check_job_name(name)
     output = file_uri(surroundings.output)
@@ -154,20 +153,6 @@ def check(spec: JobSpec) -> None:
     check_channels(spec.channels)
     check_environment(spec.environment)
     check_max_run(spec.max_run_seconds)
-
-
-def _check_share(share: MachineShare, docker: Docker) -> None:
-    engine = docker.engine
-    if share.memory_bytes is not None and share.memory_bytes < _LEAST_MEMORY:
-        raise OptionError(f"--memory: the engine grants no less than {megabytes(_LEAST_MEMORY)}")
-    if share.cpus is not None and share.cpus > engine.cpus:
-        raise OptionError(f"--cpus {share.cpus:g}: the engine has {engine.cpus}; ask for no more")
-    for option, size in (("--memory", share.memory_bytes), ("--shm-size", share.shm_bytes)):
-        if size is not None and size > engine.memory_bytes:
-            raise OptionError(
-                f"{option}: {megabytes(size)} is more than the {megabytes(engine.memory_bytes)} "
-                "that the engine has; ask for less"
-            )
 
 
 def _algorithm(image: str, docker: Docker | None) -> dict[str, Any]:

@@ -50,15 +50,18 @@ class Attendance:
         limits: Limits,
         is_asked: Callable[[str], bool],
         on_stopping: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`is_asked`: whether the user has left that wish, `stop` or `kill`. `on_stopping`: called
-        when the job, not just the rest of a failed one, is about to be stopped."""
+        when the job, not just the rest of a failed one, is about to be stopped. `clock`: seconds
+        since any moment."""
         self._hosts = hosts
         self._limits = limits
         self._is_asked = is_asked
         self._on_stopping = on_stopping
+        self._clock = clock
         self._ends: dict[str, HostEnd] = {}
-        self._last_moment = time.monotonic() + limits.run
+        self._last_moment = clock() + limits.run
         self._peers_moment = math.inf
         self._kill_moment = math.inf
         self._stopped: str | None = None
@@ -67,7 +70,7 @@ class Attendance:
     def until_all_ended(self, wait: Callable[[float], None]) -> Ending:
         """`wait` returns when a host may have ended or a wish was left, or after the seconds."""
         while len(self._look()) < len(self._hosts):
-            now = time.monotonic()
+            now = self._clock()
             if self._told_to_stop is None and self._must_stop(now):
                 self._terminate(now)
             if now >= self._kill_moment or self._is_asked("kill"):
@@ -84,7 +87,7 @@ class Attendance:
                 continue
             self._ends[name] = end
             if end.exit_code != 0 and self._peers_moment == math.inf:
-                self._peers_moment = time.monotonic() + min(PEERS_SECONDS, self._limits.stop)
+                self._peers_moment = self._clock() + min(PEERS_SECONDS, self._limits.stop)
         return self._ends
 
     def _must_stop(self, now: float) -> bool:

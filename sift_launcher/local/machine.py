@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sift_launcher.bundle import megabytes
+from sift_launcher.errors import OptionError
+
+if TYPE_CHECKING:
+    from sift_launcher.engine import EngineTraits
+
+_LEAST_MEMORY = 6 * 1024 * 1024  # Docker's own
+_LEAST_CPUS = 0.01
 
 
 @dataclass(frozen=True)
@@ -34,3 +43,22 @@ class MachineShare:
     def from_dict(cls, values: Mapping[str, Any]) -> MachineShare:
         """The share that `to_dict` wrote."""
         return cls(**values)
+
+    def check(self, engine: EngineTraits) -> None:
+        """Raises OptionError for more than `engine` has, or less than it grants."""
+        if self.memory_bytes is not None and self.memory_bytes < _LEAST_MEMORY:
+            raise OptionError(
+                f"--memory: the engine grants no less than {megabytes(_LEAST_MEMORY)}"
+            )
+        if self.cpus is not None and self.cpus < _LEAST_CPUS:
+            raise OptionError(f"--cpus {self.cpus:g}: the engine grants no less than {_LEAST_CPUS}")
+        if self.cpus is not None and self.cpus > engine.cpus:
+            raise OptionError(
+                f"--cpus {self.cpus:g}: the engine has {engine.cpus}; ask for no more"
+            )
+        for option, size in (("--memory", self.memory_bytes), ("--shm-size", self.shm_bytes)):
+            if size is not None and size > engine.memory_bytes:
+                raise OptionError(
+                    f"{option}: {megabytes(size)} is more than the "
+                    f"{megabytes(engine.memory_bytes)} that the engine has; ask for less"
+                )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from container_jobs import ContainerJobs, of_state
 
-from sift_launcher.errors import DeviceUnavailable, ImageUnfit, ValidationError
+from sift_launcher.errors import DeviceUnavailable, ImageUnfit, OptionError, ValidationError
 from sift_launcher.local.machine import MachineShare
 
 pytestmark = pytest.mark.docker
@@ -207,8 +207,12 @@ def test_a_program_that_the_image_lacks_is_named_and_nothing_stays_behind(jobs, 
     [
         ({"algorithm": {"TrainingImage": "no-such-image:1"}}, ImageUnfit, "is not on this machine"),
         ({"algorithm": {"TrainingImage": "Bad Name"}}, ImageUnfit, "is not an image's name"),
-        ({"share": MachineShare(cpus=1000)}, ValidationError, "1000 cpus cannot be had"),
-        ({"share": MachineShare(memory_bytes=1)}, ValidationError, "1 bytes of memory"),
+        ({"share": MachineShare(cpus=1000)}, OptionError, "--cpus 1000: the engine has"),
+        (
+            {"share": MachineShare(memory_bytes=1)},
+            OptionError,
+            "--memory: the engine grants no less",
+        ),
         ({"algorithm": {"ContainerArguments": "train"}}, ValidationError, "not a list of words"),
     ],
 )
