@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 
 TYPE_CHECKING = False
@@ -114,6 +113,8 @@ def _identity(descriptor: int) -> str:
 
 
 def _wait_until_writable(descriptor: int) -> None:
+    import select  # rarely needed, and a script's folder may hold a module of that name
+
     poller = select.poll()
     poller.register(descriptor, select.POLLOUT)
     poller.poll()

@@ -21,7 +21,7 @@ _PROCESSES = Path("/proc")
 
 
 class ProcessRunner:
-    """Runs `python -m sift_entrypoint.train` on a host's tree, in a session of its own."""
+    """Runs `python -m sift_entrypoint train` on a host's tree, in a session of its own."""
 
     def __init__(self, python: str, environment: Mapping[str, str], packages: Path) -> None:
         """`environment` is added to this process's own; `packages` is a folder to be made where
@@ -63,7 +63,7 @@ class ProcessRunner:
         with log.open("ab") as output:
             _keep_from_installing(tree.code, output)
             process = subprocess.Popen(
-                [self._python, "-m", "sift_entrypoint.train"],
+                [self._python, "-m", "sift_entrypoint", "train"],
                 cwd=tree.code,
                 env=self._environment | {"SAGEMAKER_BASE_DIR": str(tree.base)},
                 stdin=subprocess.DEVNULL,

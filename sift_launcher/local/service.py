@@ -34,7 +34,7 @@ _ARN = "arn:aws:sagemaker:local:000000000000:training-job/"
 _START = """
 import os, sys
 if os.fork(): os._exit(0)
-sys.path.append(sys.argv[1])
+sys.path[:] = [*filter(None, sys.path), sys.argv[1]]  # not the user's folder: a json.py is theirs
 from sift_launcher.local.supervisor import main
 main(sys.argv[2])
 """
