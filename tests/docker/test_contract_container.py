@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from container_run import LOOP, NOBODY, ended, lay_out, on, run_container, started
-from entrypoint_job import JobTree, make_wheel
+from entrypoint_job import ROOT, JobTree, make_wheel
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -217,6 +217,46 @@ def test_a_package_of_the_image_is_replaced_for_an_unknown_user(
     )
     assert done.code == 0, done.err + done.out
     assert done.out.splitlines()[-1] == "True"
+
+
+def test_requirements_are_installed_where_the_distribution_forbids_pip(
+    engine: DockerClient, base_image: str, wheelhouse: Path, tree: JobTree
+) -> None:
+    make_wheel(tree.code / "greeting-1.0-py3-none-any.whl", "greeting", "WORD = 'hello'")
+    tree.script("./greeting-1.0-py3-none-any.whl", "requirements.txt")
+    tree.script("import greeting; print(greeting.WORD)")
+    options = on(tree)
+    (pip,) = wheelhouse.glob("pip-*.whl")  # the base has none; a wheel of it can be imported from
+    options["volumes"] |= {
+        str(ROOT / "entrypoints"): {"bind": "/runtime", "mode": "ro"},
+        str(pip): {"bind": f"/{pip.name}", "mode": "ro"},
+    }
+    done = run_container(
+        engine,
+        base_image,
+        entrypoint=["python3", "-m", "sift_entrypoint"],
+        environment={"PYTHONPATH": f"/runtime:/{pip.name}", "PIP_NO_INDEX": "1"},
+        network_mode="none",
+        **options,
+    )
+    assert done.code == 0, done.err + done.out
+    assert done.out.splitlines()[-1] == "hello"
+    assert "those of /usr/bin/python3 are not to be changed" in done.err
+
+
+def test_a_home_that_is_another_users_is_not_taken(
+    engine: DockerClient, image: str, tree: JobTree, tmp_path: Path
+) -> None:
+    (tmp_path / "tmp" / f"home-{NOBODY}").mkdir(parents=True)
+    (tmp_path / "tmp" / f"home-{NOBODY}").chmod(0o777)
+    tree.script("import os; print(os.environ['HOME'])")
+    options = on(tree, NOBODY)
+    options["volumes"][str(tmp_path / "tmp")] = {"bind": "/tmp"}
+    done = run_container(engine, image, **options)
+    assert (done.code, done.out) == (0, "/\n")
+    assert done.err == (
+        "sift: no HOME: /tmp/home-54321 is another user's; set HOME to a folder of your own\n"
+    )
 
 
 def test_a_package_is_installed_for_an_unknown_user_and_its_module_runs(
