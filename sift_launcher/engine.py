@@ -126,12 +126,13 @@ def traits(client: DockerClient) -> EngineTraits:
             f"the Docker engine runs {info['OSType']} containers: switch it to Linux containers"
         )
     components = {part.get("Name") for part in version.get("Components") or []}
+    product = "podman" if "Podman Engine" in components else "docker"
     is_remote = not str(client.api.base_url).startswith("http+docker://local")
     return EngineTraits(
-        product="podman" if "Podman Engine" in components else "docker",
+        product=product,
         version=str(version["Version"]),
         architecture=str(version["Arch"]),
-        is_rootless=any("rootless" in each for each in info.get("SecurityOptions") or []),
+        is_rootless=_is_rootless(info) or (product == "podman" and _is_rootless_podman(client)),
         is_remote=is_remote,
         has_nvidia=_has_nvidia(info, is_remote),
         memory_bytes=int(info["MemTotal"]),
@@ -203,6 +204,18 @@ def _check_api(address: str, version: str) -> None:
             f"Podman 4 (version {'.'.join(map(str, _OLDEST_API))}) or newer is needed; "
             "or use --instance process"
         )
+
+
+def _is_rootless(info: dict[str, Any]) -> bool:
+    return any("rootless" in each for each in info.get("SecurityOptions") or [])
+
+
+def _is_rootless_podman(client: DockerClient) -> bool:
+    """Podman 4 says so in its own language alone."""
+    with reached(engine_address()):
+        answer = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info")
+        answer.raise_for_status()
+        return bool(answer.json()["host"]["security"]["rootless"])
 
 
 def _has_nvidia(info: dict[str, Any], is_remote: bool) -> bool:

@@ -165,7 +165,13 @@ def _image(facts: Facts, is_needed: bool) -> Iterator[Check]:
     inside = facts.inside
     if inside.version is None:
         mend = "sift-launch build --base IMAGE, of one with Python 3.10 or newer"
-        yield Check("image python", False, is_needed, f"no python3: {inside.problem}", mend)
+        yield Check(
+            "image python",
+            False,
+            is_needed,
+            f"python3 does not start in it: {inside.problem}",
+            mend,
+        )
         return
     yield Check(
         "image python",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _ENGINE_SECONDS = 5
 _PYTHON_SECONDS = 20
+_IMAGE_SECONDS = 60  # a container's first start may take its time
 # From the metadata: importing torch takes seconds. Works in every Python since 3.8.
 _ASK = """
 import json, sys
@@ -97,18 +99,28 @@ def _ask_python(python: str) -> PythonFacts:
 
 
 def _ask_image(client: DockerClient, name: str) -> PythonFacts:
-    from docker.errors import APIError, ContainerError
+    from docker.errors import DockerException, NotFound
+    from requests.exceptions import RequestException
 
+    own = f"sift-doctor-{secrets.token_hex(4)}"
+    client.api.timeout = _IMAGE_SECONDS
     try:
-        printed = client.containers.run(
-            name, ["-c", _ASK], entrypoint="python3", remove=True, labels={LABEL: "doctor"},
-            network_disabled=True, stderr=True,
-        )  # fmt: skip
-    except ContainerError as error:
-        return PythonFacts(name, problem=_last_line(os.fsdecode(error.stderr or b"")))
-    except APIError as error:
-        return PythonFacts(name, problem=_last_line(error.explanation or str(error)))
-    return _answer(name, printed.decode("utf-8", "replace"))
+        # By hand: the package's own `run` leaves behind what could not be started.
+        try:
+            container = client.containers.create(
+                name, ["-c", _ASK], entrypoint="python3", name=own, network_mode="none",
+                labels={LABEL: "doctor"},
+            )  # fmt: skip
+            container.start()
+            code = container.wait()["StatusCode"]
+            printed = container.logs(stdout=code == 0, stderr=code != 0).decode("utf-8", "replace")
+        finally:
+            with suppress(NotFound):
+                client.api.remove_container(own, v=True, force=True)
+    except (DockerException, RequestException) as error:
+        told = getattr(error, "explanation", "") or str(error)
+        return PythonFacts(name, problem=_last_line(told))
+    return PythonFacts(name, problem=_last_line(printed)) if code else _answer(name, printed)
 
 
 def _answer(where: str, printed: str) -> PythonFacts:

@@ -8,6 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_registry import serve
+
+from sift_launcher.engine import traits
+from sift_launcher.pull import pull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +101,18 @@ def test_an_interpreter_without_torch_is_named(doctor, tmp_path):
     assert checks["torch"]["mend"] == f"{python} -m pip install torch"
 
 
-def test_nothing_is_left_behind(doctor, engine: DockerClient, image: str):
+def test_an_image_without_python_is_named_and_nothing_is_left_behind(
+    doctor, engine: DockerClient, image: str
+):
+    with serve() as registry:
+        name = registry.add("bare/image", architecture=traits(engine).architecture)
+        pull(engine, name, None, lambda _: None)
+    try:
+        code, checks = doctor("--instance", "local", "--image", name)
+    finally:
+        engine.images.remove(name, force=True)
+    assert code == 1
+    assert checks["image python"]["told"].startswith("python3 does not start in it: ")
+    assert checks["image python"]["mend"].startswith("sift-launch build --base IMAGE")
     doctor("--instance", "local", "--image", image)
     assert engine.containers.list(all=True, filters={"label": "sift-launcher=doctor"}) == []

@@ -18,6 +18,7 @@ INFO: dict[str, Any] = {
     "DockerRootDir": "/var/lib/docker",
     "Runtimes": {"runc": {"path": "runc"}},
     "SecurityOptions": ["name=seccomp,profile=default"],
+    "host": {"security": {"rootless": False}},  # in podman's own language
 }
 VERSION: dict[str, Any] = {
     "Version": "27.1.0",

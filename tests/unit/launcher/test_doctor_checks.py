@@ -98,7 +98,7 @@ def test_where_all_is_well_each_line_says_what_there_is():
         (
             {"inside": PythonFacts("x", problem='exec: "python3": not found')},
             "image python",
-            'no python3: exec: "python3": not found',
+            'python3 does not start in it: exec: "python3": not found',
             "sift-launch build --base IMAGE, of one with Python 3.10 or newer",
         ),
         (

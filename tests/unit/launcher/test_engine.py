@@ -193,6 +193,11 @@ def test_an_engine_that_is_too_old_is_named(
             {"Version": "4.3.1", "Arch": "arm64", "Components": [{"Name": "Podman Engine"}]},
             {"product": "podman", "version": "4.3.1", "architecture": "arm64"},
         ),
+        (
+            {"host": {"security": {"rootless": True}}},
+            {"Version": "4.3.1", "Components": [{"Name": "Podman Engine"}]},
+            {"product": "podman", "version": "4.3.1", "is_rootless": True},
+        ),
         ({"Runtimes": {"runc": {}, "nvidia": {}}}, {}, {"has_nvidia": True}),
         (
             {"DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]},
