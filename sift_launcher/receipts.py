@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sift_launcher.errors import ResourceNotFound
+from sift_launcher.local.collect import folder_of
 from sift_launcher.local.records import JobRecord
 from sift_launcher.local.tree import HostTree, hosts_of
 from sift_launcher.paths import local_path
@@ -49,17 +50,19 @@ def results_folder(record: JobRecord) -> Path:
 
 
 def job_receipt(record: JobRecord) -> tuple[Receipt, Path]:
-    """The receipt of all ranks, and the folder it was found in.
+    """The receipt of all ranks on all hosts, and the folder of the first host's.
 
     Raises ResourceNotFound when there is none (yet) or it cannot be read.
     """
-    for folder in (*(tree.output_data for tree in _trees(record)), results_folder(record)):
+    results = results_folder(record)
+    collected = [folder_of(host, results) for host in hosts_of(record.request())]
+    for folders in ([tree.output_data for tree in _trees(record)], collected):
         try:
-            ranks = read_all(folder)
+            ranks = [rank for folder in folders for rank in read_all(folder)]
         except ReceiptException as error:
             raise ResourceNotFound(str(error)) from error
         if ranks:
-            return merge(ranks), folder
+            return merge(ranks), folders[0]
     plain = "sift_config" not in record.request().get("HyperParameters", {})
     why = (
         "it was not sifted (--no-sift)"
