@@ -53,6 +53,9 @@ class EngineTraits:
     data_root: str
     """The folder in which it keeps images."""
 
+    has_limits: bool = True
+    """It holds containers to a share of memory and processors; a rootless one may not."""
+
 
 def engine_address() -> str:
     """Where the engine is: `unix:///var/run/docker.sock` and the like.
@@ -138,6 +141,7 @@ def traits(client: DockerClient) -> EngineTraits:
         memory_bytes=int(info["MemTotal"]),
         cpus=int(info["NCPU"]),
         data_root=str(info.get("DockerRootDir", "")),
+        has_limits=bool(info.get("MemoryLimit", True) and info.get("CpuCfsQuota", True)),
     )
 
 

@@ -204,6 +204,8 @@ def test_an_engine_that_is_too_old_is_named(
             {},
             {"has_nvidia": True},
         ),
+        ({"MemoryLimit": False}, {}, {"has_limits": False}),
+        ({"CpuCfsQuota": False}, {}, {"has_limits": False}),
         ({"DiscoveredDevices": [{"Source": "cdi", "ID": "amd.com/gpu=0"}]}, {}, {}),
     ],
 )

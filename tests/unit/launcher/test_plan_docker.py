@@ -221,6 +221,19 @@ def test_what_only_containers_have_is_refused_of_a_process(change: dict[str, Any
     )
 
 
+@pytest.mark.parametrize(
+    ("share", "option"),
+    [(MachineShare(memory_bytes=1024**3), "--memory"), (MachineShare(cpus=1), "--cpus")],
+)
+def test_a_limit_that_the_engine_would_pass_over_is_refused(share: MachineShare, option: str):
+    surroundings = replace(
+        here(), docker=Docker(replace(ENGINE, is_rootless=True, has_limits=False), OURS)
+    )
+    with pytest.raises(OptionError, match=f"{option}: this engine cannot hold a container to a"):
+        plan(replace(SPEC, share=share), surroundings)
+    plan(replace(SPEC, share=MachineShare(shm_bytes=1024**3)), surroundings)
+
+
 def test_a_path_that_is_too_long_with_the_runtimes_before_it_is_refused():
     spec = replace(SPEC, environment={"PYTHONPATH": "x" * 500})
     with pytest.raises(ValidationError, match="'PYTHONPATH' is longer than the 512"):
