@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -251,3 +252,40 @@ def test_two_jobs_at_once_have_nothing_to_do_with_each_other(jobs):
     (go / "two").touch()
     assert jobs.ended("two")["TrainingJobStatus"] == "Completed"
     assert [jobs.packed(name=name)["name"] for name in ("one", "two")] == ["one", "two"]
+
+
+def test_a_container_that_somebody_removes_is_said_to_have_been(jobs, engine):
+    jobs.start("print('ready', flush=True)\nimport time; time.sleep(600)")
+    jobs.prints("ready")
+    (name,) = of_state(engine, jobs.root / "state")
+    engine.containers.get(name).remove(force=True)
+    job = jobs.ended()
+    assert job["TrainingJobStatus"] == "Failed"
+    # The engine may tell how it ended before it has forgotten it.
+    told = ("was removed by someone else while it ran", "exit code 137: it was killed")
+    assert any(each in job["FailureReason"] for each in told)
+    assert jobs.log() == "ready\n"
+
+
+def test_a_job_that_fills_its_disk_is_told_so_and_keeps_what_there_is(jobs, engine):
+    small = jobs.root / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can make a small disk")
+    crowded = ContainerJobs(small, jobs.image)
+    try:
+        script = "open('/opt/ml/model/w', 'wb').write(bytes(8_000_000))"
+        job = crowded.run(f"print('words', flush=True)\n{script}")
+        assert job["TrainingJobStatus"] == "Failed"
+        reason = job["FailureReason"]
+        assert reason.startswith("OSError: [Errno 28] No space left on device")
+        assert "make room, or set SIFT_LAUNCHER_HOME (and --output) to a folder on anothe" in reason
+        kept = small / "state" / "jobs" / "job" / "hosts"
+        assert f"they are kept in {kept}" in reason
+        assert (kept / "algo-1" / "model" / "w").stat().st_size > 1_000_000
+        assert crowded.log().startswith("words\n")
+        assert of_state(engine, small / "state") == []
+    finally:
+        crowded.end()
+        subprocess.run(["umount", "-l", small], check=True)
