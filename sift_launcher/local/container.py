@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # would wait for the name of one that is done.
 _NAMES = "names"
 
+_PATIENCE_SECONDS = 60  # a busy machine may take long to start a container
+
 # Of a host that had ended before it could be asked: its name resolves, and nobody answers there.
 _GONE = "127.0.0.2"
 
@@ -59,7 +61,7 @@ class ContainerRunner:
 
     def start(self, trees: Mapping[str, HostTree], logs: Path) -> dict[str, RunningHost]:
         """See HostRunner."""
-        self._api = api = connect_here().api
+        self._api = api = connect_here(_PATIENCE_SECONDS).api
         names = self._record.hosts / _NAMES if len(trees) > 1 else None
         if names is not None:
             names.write_text("127.0.0.1 localhost\n")

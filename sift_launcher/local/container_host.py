@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _AT_ONCE_BYTES = 256 * 1024
 _MEBIBYTE = 1024 * 1024
+# A first process without a handler hears no signal, not even SIGTERM: until its interpreter is up,
+# a wish to stop would be lost.
+_DEAF_SECONDS = 1.0
 _STREAMS = {"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
 
 
@@ -40,12 +44,14 @@ class ContainerHost:
         self._memory_bytes = memory_bytes
         self._wake = wake
         self._end: HostEnd | None = None
+        self._hears_from = 0.0
         self._output = io.BufferedReader(
             api.attach_socket(identity, params=_STREAMS), _AT_ONCE_BYTES
         )
 
     def attend(self) -> None:
         """Copies the log and waits for the end, in a thread, once the container is started."""
+        self._hears_from = time.monotonic() + _DEAF_SECONDS
         threading.Thread(target=self._attend, daemon=True).start()
 
     def end(self) -> HostEnd | None:
@@ -54,7 +60,10 @@ class ContainerHost:
 
     def terminate(self) -> None:
         """See RunningHost."""
-        self._signal(signal.SIGTERM)
+        delay = max(0.0, self._hears_from - time.monotonic())
+        timer = threading.Timer(delay, self._signal, [signal.SIGTERM])
+        timer.daemon = True
+        timer.start()
 
     def kill(self) -> None:
         """See RunningHost."""

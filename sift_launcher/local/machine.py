@@ -46,6 +46,12 @@ class MachineShare:
 
     def check(self, engine: EngineTraits) -> None:
         """Raises OptionError for more than `engine` has, or less than it grants."""
+        for option, limit in (("--memory", self.memory_bytes), ("--cpus", self.cpus)):
+            if limit is not None and not engine.has_limits:
+                raise OptionError(
+                    f"{option}: this engine cannot hold a container to a limit, as a rootless one "
+                    f"without cgroups v2; leave {option} out"
+                )
         if self.memory_bytes is not None and self.memory_bytes < _LEAST_MEMORY:
             raise OptionError(
                 f"--memory: the engine grants no less than {megabytes(_LEAST_MEMORY)}"
