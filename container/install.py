@@ -67,14 +67,14 @@ def packages() -> int:
     _make_environment()
     pip = [*_pip(), "--python", str(VENV / "bin/python3")]
     locked = str(BUILD / "requirements.lock")
-    code = _run([*pip, "install", *_QUIETLY, "--require-hashes", "--no-deps", "-r", locked])
-    code = code or _refuse_wrong_torch(torch, device)
-    code = code or _run([*_own_pip(), "install", *_QUIETLY, f"torch=={torch}"])
-    if code:
+    if code := _run([*pip, "install", *_QUIETLY, "--require-hashes", "--no-deps", "-r", locked]):
         return code
-    slim(_site_packages(VENV), with_headers=bool(os.environ["COMPILER"]))
-    settle(VENV, EXPORT)
-    return 0
+    _finish()  # already here: the pip that follows is quicker with its bytecode
+    code = _refuse_wrong_torch(torch, device)
+    code = code or _run([*_own_pip(), "install", *_QUIETLY, f"torch=={torch}"])
+    if code == 0:
+        _finish()
+    return code
 
 
 def requirements() -> int:
@@ -163,6 +163,11 @@ def _make_environment() -> None:
     """A virtual environment that goes by VENV, and whose files lie below EXPORT."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)], check=True)
     VENV.symlink_to(VENV.rename(EXPORT / VENV.relative_to("/")))
+
+
+def _finish() -> None:
+    slim(_site_packages(VENV), with_headers=bool(os.environ["COMPILER"]))
+    settle(VENV, EXPORT)
 
 
 def _pip() -> list[str]:

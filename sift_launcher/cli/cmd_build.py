@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sift_launcher.errors import JobInterrupted
+
 if TYPE_CHECKING:
     from sift_launcher.image.plan import BuildPlan
     from sift_launcher.image.spec import ImageSpec
@@ -107,7 +109,12 @@ def command(
 
         show_build(_plan_without_engine(spec), as_json)
         return
-    _build(spec, use_cache=not no_cache, push=push, as_json=as_json)
+    try:
+        _build(spec, use_cache=not no_cache, push=push, as_json=as_json)
+    except KeyboardInterrupt:
+        raise JobInterrupted(
+            f"building image {spec.image} was interrupted; steps that had ended are kept"
+        ) from None
 
 
 def _plan_without_engine(spec: ImageSpec) -> BuildPlan:

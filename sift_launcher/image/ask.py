@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sift_launcher.engine import LABEL, engine_address, reached
 from sift_launcher.errors import ImageUnfit
@@ -20,18 +22,21 @@ def ask_python(client: DockerClient, image: str, program: str, platform: str | N
     Raises ImageUnfit when there is no python3 in it, it is for another machine, or the program
     fails. The container is removed in every case.
     """
-    from docker.errors import APIError
+    from docker.errors import APIError, NotFound
 
+    # Named here, so that it is found and removed wherever an interrupt comes.
+    name = f"sift-question-{uuid4().hex[:12]}"
     with reached(engine_address()):
-        container = client.containers.create(
-            image,
-            entrypoint=["python3"],
-            command=["-c", program],
-            network_mode="none",
-            labels={LABEL: "question"},
-            platform=platform,
-        )
         try:
+            container = client.containers.create(
+                image,
+                name=name,
+                entrypoint=["python3"],
+                command=["-c", program],
+                network_mode="none",
+                labels={LABEL: "question"},
+                platform=platform,
+            )
             try:
                 container.start()
             except APIError as error:
@@ -39,7 +44,8 @@ def ask_python(client: DockerClient, image: str, program: str, platform: str | N
             code = container.wait()["StatusCode"]
             told = container.logs(stdout=code == 0, stderr=code != 0).decode("utf-8", "replace")
         finally:
-            container.remove(force=True)
+            with suppress(NotFound):
+                client.api.remove_container(name, force=True)
     if code:
         raise _unfit(image, told)
     return told

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from sift_launcher.engine import engine_address, reached
-from sift_launcher.errors import BuildFailed, JobInterrupted
+from sift_launcher.errors import BuildFailed
 from sift_launcher.image.context import tar_stream
 from sift_launcher.image.plan import BuildPlan
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _STEP = re.compile(r"(?:Step|STEP) (\d+)/(\d+) ?: (.*)")
 _NOISE = re.compile(r" ?--->|Removing intermediate container|Successfully (built|tagged) ")
+# How pip, install.py after its manner, and apt begin what is wrong; and what pip's conflicts are.
+_COMPLAINT = re.compile(r"ERROR:|E: | +The user requested| +\S+ \S+ depends on ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _KEPT_LINES = 40
 _LONGEST = 1000
@@ -49,8 +51,8 @@ def build(
 ) -> Built:
     """Builds and tags the image.
 
-    Raises BuildFailed, which ends with what the failing step complained of, and JobInterrupted on
-    Ctrl-C: the engine then ends the step and removes its container.
+    Raises BuildFailed, which ends with what the failing step complained of. When this process
+    ends, the engine ends the step and removes its container.
     """
     from docker.errors import APIError
 
@@ -71,10 +73,6 @@ def build(
                         report(Progress(step, steps, line, is_beginning=False))
         except APIError as error:
             raise _failure(plan, error.explanation or str(error), lines) from error
-        except KeyboardInterrupt:
-            raise JobInterrupted(
-                f"building image {plan.image} was interrupted; steps that had ended are kept"
-            ) from None
         attributes = client.images.get(plan.image).attrs
     return Built(str(attributes["Id"]), int(attributes["Size"]))
 
@@ -112,7 +110,6 @@ def _failure(plan: BuildPlan, told: str, lines: Iterable[str]) -> BuildFailed:
             f"image {plan.image} could not be built: the engine's disk is full: docker system df "
             "shows what fills it, docker image prune frees what no image uses"
         )
-    # pip, and install.py after its manner, begin what is wrong with this word.
-    complaints = [line for line in lines if line.startswith(("ERROR:", "E: "))] or [*lines][-2:]
+    complaints = [line.strip() for line in lines if _COMPLAINT.match(line)] or [*lines][-2:]
     said = " ".join(complaints) if complaints and "non-zero code" in told else told
     return BuildFailed(f"image {plan.image} could not be built: {said[-_LONGEST:]}")
