@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 # would wait for the name of one that is done.
 _NAMES = "names"
 
-_PATIENCE_SECONDS = 60  # a busy machine may take long to start a container
+# How long the engine has for an answer: a busy machine may take long to start a container, and
+# nobody shall wait long for one that hangs when the job is over.
+_START_SECONDS = 60
+_ANSWER_SECONDS = 20
 
 # Of a host that had ended before it could be asked: its name resolves, and nobody answers there.
 _GONE = "127.0.0.2"
@@ -61,7 +64,7 @@ class ContainerRunner:
 
     def start(self, trees: Mapping[str, HostTree], logs: Path) -> dict[str, RunningHost]:
         """See HostRunner."""
-        self._api = api = connect_here(_PATIENCE_SECONDS).api
+        self._api = api = connect_here(_START_SECONDS).api
         names = self._record.hosts / _NAMES if len(trees) > 1 else None
         if names is not None:
             names.write_text("127.0.0.1 localhost\n")
@@ -76,6 +79,7 @@ class ContainerRunner:
         if names is not None:
             with reached(engine_address()), names.open("a") as file:
                 file.write(_addresses(api, self._containers))
+        api.timeout = _ANSWER_SECONDS
         return running
 
     def close(self) -> None:

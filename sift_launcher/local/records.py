@@ -2,7 +2,7 @@
 
     <home>/jobs/<name>/
         request.json     the CreateTrainingJob request, as it came
-        settings.json    what the service needs beyond it (grace on stopping)
+        settings.json    what the service needs beyond it (grace on stopping, share, user)
         status.json      the changing half of DescribeTrainingJob
         lock             held by the job's supervisor as long as it lives
         pid              of the supervisor
