@@ -295,6 +295,8 @@ def small_engine(tmp_path_factory, until):
     log = (folder / "log").open("w")
     process = subprocess.Popen(
         [
+            # In a network of its own: without a bridge it removes that of the other engine.
+            *("unshare", "--net"),
             *("dockerd", "--data-root", disk / "data", "--exec-root", folder / "exec"),
             *("--pidfile", folder / "pid", "--host", address, "--bridge=none", "--iptables=false"),
             *("--containerd-namespace", name, "--containerd-plugins-namespace", f"{name}-plugins"),
