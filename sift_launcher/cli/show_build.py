@@ -26,8 +26,6 @@ def show_build(plan: BuildPlan, as_json: bool) -> None:
         f"platform   {plan.platform or 'the engine’s own'}",
         f"network    {'as the engine gives it' if plan.has_network else 'none'}",
     ]
-    if plan.target:
-        lines.append(f"stage      {plan.target}")
     lines += _listed("argument", [f"{k}={shlex.quote(v)}" for k, v in shown["arguments"].items()])
     lines += _listed("label", [f"{key}={value}" for key, value in plan.labels.items()])
     files = [f"{megabytes(file.size):>9}  {name}" for name, file in plan.files.items()]

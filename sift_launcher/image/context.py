@@ -14,6 +14,12 @@ from sift_launcher.runtime import runtime_files
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHUNK_BYTES = 1 << 20
 
+_ENTRYPOINT = """\
+COPY --from=files /export-job/ /
+ENTRYPOINT ["python3", "-m", "sift_entrypoint"]
+CMD ["train"]
+"""
+
 
 @dataclass(frozen=True)
 class ContextFile:
@@ -42,11 +48,12 @@ def container_folder() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "container"
 
 
-def full_context(spec: ImageSpec) -> dict[str, ContextFile]:
+def full_context(spec: ImageSpec, labels: Mapping[str, str]) -> dict[str, ContextFile]:
     """By path, what a whole image is built from."""
     folder = container_folder()
-    ours = ("Dockerfile", "install.py", "requirements.lock")
+    ours = ("install.py", "requirements.lock")
     files = {name: ContextFile(folder / name) for name in ours}
+    files["Dockerfile"] = _dockerfile("Dockerfile", _label(labels))
     wanted = spec.requirements.read_bytes() if spec.requirements else b""
     files["requirements.txt"] = ContextFile(wanted)
     files |= _runtime() | _toolkit_names(folder)
@@ -55,12 +62,12 @@ def full_context(spec: ImageSpec) -> dict[str, ContextFile]:
     return dict(sorted(files.items()))
 
 
-def stock_context() -> dict[str, ContextFile]:
-    """By path, what an image that has torch already is built on with."""
-    folder = container_folder()
+def stock_context(with_entrypoint: bool, labels: Mapping[str, str]) -> dict[str, ContextFile]:
+    """By path, what is added to an image that has torch already."""
+    entrypoint = _ENTRYPOINT if with_entrypoint else ""
     files = {
-        "Dockerfile": ContextFile(folder / "Dockerfile.stock"),
-        "install.py": ContextFile(folder / "install.py"),
+        "Dockerfile": _dockerfile("Dockerfile.stock", entrypoint + _label(labels)),
+        "install.py": ContextFile(container_folder() / "install.py"),
     }
     return dict(sorted((files | _runtime()).items()))
 
@@ -83,6 +90,22 @@ def tar_stream(files: Mapping[str, ContextFile]) -> Iterator[bytes]:
             raise BuildFailed(f"{name} changed while it was sent to the engine: build again")
         yield bytes(-size % tarfile.BLOCKSIZE)
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _dockerfile(name: str, more: str) -> ContextFile:
+    return ContextFile((container_folder() / name).read_bytes() + more.encode("utf-8"))
+
+
+def _label(labels: Mapping[str, str]) -> str:
+    """One instruction for all, which is one step; given to the engine, each would be one."""
+    pairs = [f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(labels.items())]
+    return "LABEL " + " \\\n      ".join(pairs) + "\n"
+
+
+def _quoted(text: str) -> str:
+    for special in ("\\", '"', "$"):
+        text = text.replace(special, f"\\{special}")
+    return f'"{text}"'
 
 
 def _runtime() -> dict[str, ContextFile]:

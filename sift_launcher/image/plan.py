@@ -28,10 +28,9 @@ class BuildPlan:
     files: Mapping[str, ContextFile]
     arguments: Mapping[str, str]
     labels: Mapping[str, str]
-    platform: str | None
-    target: str | None
-    """The stage of the Dockerfile to stop at; None for its last."""
+    """They stand at the end of the Dockerfile."""
 
+    platform: str | None
     has_network: bool
 
     @property
@@ -49,7 +48,6 @@ class BuildPlan:
         return {
             "image": self.image,
             "dockerfile": self.dockerfile,
-            "target": self.target,
             "arguments": dict(self.arguments),
             "labels": dict(self.labels),
             "platform": self.platform,
@@ -68,20 +66,19 @@ def plan_build(spec: ImageSpec, base: BaseFacts | None) -> BuildPlan:
         return _on_top_of(spec, base)
     if base is not None:
         _check_plain(spec, base)
-    python = base.python if base else spec.python or ""
+    labels = {
+        **_dlc_labels(spec, base),
+        "org.opencontainers.image.title": "sift-training",
+        "org.opencontainers.image.version": __version__,
+        "org.opencontainers.image.base.name": spec.base_image,
+        **_own_labels(spec),
+    }
     return BuildPlan(
         image=spec.image,
-        files=full_context(spec),
+        files=full_context(spec, labels),
         arguments=_arguments(spec),
-        labels={
-            **_dlc_labels(spec, base, python),
-            "org.opencontainers.image.title": "sift-training",
-            "org.opencontainers.image.version": __version__,
-            "org.opencontainers.image.base.name": spec.base_image,
-            **_own_labels(spec),
-        },
+        labels=labels,
         platform=spec.platform,
-        target=None,
         has_network=spec.wheelhouse is None,
     )
 
@@ -100,14 +97,14 @@ def _on_top_of(spec: ImageSpec, base: BaseFacts) -> BuildPlan:
             f"image {base.name} has torch {base.torch}, and only the sifting runtime is added to "
             f"it: leave {surplus[0]} out, or name a --base without torch"
         )
+    labels = _own_labels(spec)
     return BuildPlan(
         image=spec.image,
-        files=stock_context(),
-        arguments={"BASE": base.name},
-        labels=_own_labels(spec),
-        platform=spec.platform,
         # Who has a `train` command keeps it; who has none gets ours.
-        target="entrypoint" if base.kind == "plain" else "runtime",
+        files=stock_context(with_entrypoint=base.kind == "plain", labels=labels),
+        arguments={"BASE": base.name},
+        labels=labels,
+        platform=spec.platform,
         has_network=False,
     )
 
@@ -147,8 +144,9 @@ def _arguments(spec: ImageSpec) -> dict[str, str]:
     return arguments
 
 
-def _dlc_labels(spec: ImageSpec, base: BaseFacts | None, python: str) -> dict[str, str]:
+def _dlc_labels(spec: ImageSpec, base: BaseFacts | None) -> dict[str, str]:
     """By these AWS's tools tell what an image is for."""
+    python = base.python if base else spec.python
     version = spec.torch_version.partition("+")[0]
     labels = {
         "dlc_major_version": "1",

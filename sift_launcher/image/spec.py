@@ -104,7 +104,9 @@ def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:
-    for key in labels:
+    for key, value in labels.items():
+        if not key.isprintable() or not value.isprintable():
+            raise OptionError(f"--label {key}: write it in one line of printable characters")
         if key == _OWN_LABELS or key.startswith(f"{_OWN_LABELS}."):
             raise OptionError(
                 f"--label {key}: labels that begin with {_OWN_LABELS} are this command's own: "

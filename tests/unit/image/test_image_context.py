@@ -28,7 +28,7 @@ def test_the_context_is_what_the_dockerfile_copies(tmp_path):
     (tmp_path / "torch-2.13.0-py3-none-any.whl").write_bytes(b"wheel")
     requirements = tmp_path / "more.txt"
     requirements.write_text("tqdm\n")
-    files = full_context(ImageSpec(wheelhouse=tmp_path, requirements=requirements))
+    files = full_context(ImageSpec(wheelhouse=tmp_path, requirements=requirements), {"a": "b"})
     runtime = {f"runtime/{name}" for name in runtime_files()}
     assert set(files) == runtime | {
         "Dockerfile",
@@ -41,20 +41,24 @@ def test_the_context_is_what_the_dockerfile_copies(tmp_path):
     }
     members = read(files)
     assert members["requirements.txt"][1].read() == b"tqdm\n"
-    assert members["Dockerfile"][1].read() == (container_folder() / "Dockerfile").read_bytes()
+    whole = (container_folder() / "Dockerfile").read_bytes() + b'LABEL "a"="b"\n'
+    assert members["Dockerfile"][1].read() == whole
 
 
 def test_without_a_wheelhouse_there_is_an_empty_one_to_copy():
-    member, _ = read(full_context(ImageSpec()))["wheelhouse"]
+    member, _ = read(full_context(ImageSpec(), {"a": "b"}))["wheelhouse"]
     assert member.isdir()
 
 
 def test_an_image_that_has_torch_gets_the_runtime_alone():
-    files = stock_context()
+    files = stock_context(with_entrypoint=False, labels={"b": 'x "$Y" \\', "a": "é"})
     names = {name for name in files if not name.startswith("runtime/")}
     assert names == {"Dockerfile", "install.py"}
     assert not any("sagemaker_training" in name for name in files)  # it may have the toolkit
-    assert b"".join(files["Dockerfile"].chunks()).startswith(b"# On top of an image")
+    text = b"".join(files["Dockerfile"].chunks()).decode()
+    assert text.startswith("# On top of an image")
+    assert "ENTRYPOINT" not in text
+    assert text.endswith('LABEL "a"="é" \\\n      "b"="x \\"\\$Y\\" \\\\"\n')
 
 
 def test_the_stream_is_the_same_whatever_dates_owners_and_permissions_are(tmp_path):
