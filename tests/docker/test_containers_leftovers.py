@@ -106,7 +106,8 @@ class OwnEngine:
             self._process = subprocess.Popen(
                 [
                     # In a network of its own: without a bridge it removes that of the other engine.
-                    "unshare", "--net",
+                    # With mounts of its own: none stays behind when it dies.
+                    "unshare", "--net", "--mount",
                     "dockerd", *folders, f"--pidfile={run}/pid", f"--host={self.address}",
                     "--bridge=none", "--iptables=false", "--ip-masq=false",
                     "--containerd-namespace=sift-test",
