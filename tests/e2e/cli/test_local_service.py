@@ -157,6 +157,27 @@ def test_no_such_job(service):
         ({"OutputDataConfig": {"S3OutputPath": "s3://b"}}, "writes to file:// .*, not to s3://b"),
         ({"HyperParameters": {"a": "x" * 2501}}, "hyperparameter 'a' is 2501 characters"),
         (
+            {"HyperParameters": {"sagemaker_submit_directory": '"s3://b/code.tar.gz"'}},
+            "sagemaker_submit_directory is at s3://b/code.tar.gz",
+        ),
+        (
+            {"HyperParameters": {"sagemaker_submit_directory": "file:///nowhere/code.tar.gz"}},
+            "sagemaker_submit_directory: /nowhere/code.tar.gz does not exist",
+        ),
+        ({"CheckpointConfig": {"S3Uri": "s3://b"}}, "keeps checkpoints at file:// .*, not at s3"),
+        (
+            {"CheckpointConfig": {"S3Uri": "file:///kept", "LocalPath": "/checkpoints"}},
+            "a process has no /checkpoints of its own",
+        ),
+        (
+            {"ResourceConfig": {"InstanceCount": 0, "InstanceType": "local"}},
+            "0 x local cannot be served here",
+        ),
+        (
+            {"ResourceConfig": {"InstanceCount": 1, "InstanceType": "local"}},
+            "is an interpreter: local runs an image, by name",
+        ),
+        (
             {
                 "InputDataConfig": [
                     {
