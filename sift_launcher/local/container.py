@@ -46,6 +46,7 @@ class ContainerRunner:
         self._request = record.request()
         self._share = MachineShare.from_dict(settings["Share"])
         self._user = str(settings["User"])
+        self._groups = list(settings["Groups"])
         self._environment = dict(environment)
         self._wake = wake
         self._suffix = secrets.token_hex(3)  # two state folders may have a job of one name
@@ -129,6 +130,7 @@ class ContainerRunner:
             platform=self._share.platform,
             host_config=api.create_host_config(
                 mounts=_mounts(tree, names),
+                group_add=self._groups,
                 network_mode=self._network,
                 # The engine's own copy of the log would cost three quarters of the speed.
                 log_config=LogConfig(type="none"),

@@ -37,6 +37,8 @@ def container_settings(request: dict[str, Any], share: MachineShare, jobs: Path)
     return {
         "Share": replace(share, shm_bytes=shm_bytes).to_dict(),
         "User": user_of(engine),
+        # Data that only a group may read is read in a process too.
+        "Groups": [] if engine.is_rootless else [str(group) for group in os.getgroups()],
     }
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from container_jobs import of_state
 
+from sift_launcher.engine import engine_address
+
 pytestmark = pytest.mark.docker
 
 UID = 12345
@@ -39,8 +41,7 @@ def run_as_user(engine, image: str):
     root = Path(tempfile.mkdtemp(prefix="sift-user-"))
     os.chown(root, UID, UID)
 
-    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    group = Path(address.removeprefix("unix://")).stat().st_gid
+    group = Path(engine_address().removeprefix("unix://")).stat().st_gid
     user = ["setpriv", f"--reuid={UID}", f"--regid={UID}", f"--groups={group}"]
     variables = os.environ | {"HOME": str(root), "PYTHONPATH": os.pathsep.join(sys.path)}
     python = interpreter(user, variables)
@@ -107,6 +108,12 @@ def test_all_that_a_job_leaves_belongs_to_its_user(
     ]  # fmt: skip
     assert (root / "checkpoints" / "file").read_text() == "f"
     assert not (root / "state" / "jobs" / "job" / "hosts").exists()
+
+
+def test_a_job_reads_what_its_users_groups_may_read(run_as_user):
+    (told, why, log), _ = run_as_user("import os; print(sorted(os.getgroups()))")
+    address = engine_address().removeprefix("unix://")
+    assert (told, log) == ("Completed", f"{sorted({UID, Path(address).stat().st_gid})}\n"), why
 
 
 def test_an_output_that_cannot_be_read_is_named_and_kept(run_as_user):
