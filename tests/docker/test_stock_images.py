@@ -48,7 +48,7 @@ AWKWARD = ["--flag", "two words", "", "it's", 'say "hi"', "a\nb", "$(id) `id` $H
 _PLAIN = """
 FROM {image} AS ours
 RUN cd $(python3 -c "import sysconfig; print(sysconfig.get_paths()['purelib'])") \
- && rm -rf sift_entrypoint* smart_sifting*
+ && rm -rf sift_entrypoint* smart_sifting* sagemaker_training*
 FROM {base}
 COPY --from=ours /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
