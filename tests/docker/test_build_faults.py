@@ -324,3 +324,8 @@ def test_a_full_disk_is_named(cli, engine, base_image, wheelhouse, small_engine)
         f"image {TAG} could not be built: the engine's disk is full: docker system df shows"
     )
     assert client.containers.list(all=True) == []
+
+
+def test_a_base_that_cannot_get_a_compiler_is_told_so(engine, base_image, small_wheels):
+    line = complaint(engine, base=base_image, wheelhouse=small_wheels, with_compiler=True)
+    assert line.endswith("ERROR: name a --base that has g++, or apt-get")
