@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -20,6 +21,10 @@ from sift_launcher.engine import engine_address
 pytestmark = pytest.mark.docker
 
 UID = 12345
+CLIENT_MODULES = (
+    *("container_jobs", "sift_launcher", "sift_entrypoint", "smart_sifting"),
+    *("docker", "requests", "urllib3", "charset_normalizer", "certifi", "idna"),
+)
 CLIENT = """
 import json, sys
 from pathlib import Path
@@ -39,16 +44,21 @@ def run_as_user(engine, image: str):
         pytest.skip("only root can be another user")
     # Not below pytest's own folder, which is root's alone.
     root = Path(tempfile.mkdtemp(prefix="sift-user-"))
+    packages = Path(tempfile.mkdtemp(prefix="sift-packages-"))
+    packages.chmod(0o755)
+    for module in CLIENT_MODULES:
+        copy_module(module, packages)
     os.chown(root, UID, UID)
 
     group = Path(engine_address().removeprefix("unix://")).stat().st_gid
     user = ["setpriv", f"--reuid={UID}", f"--regid={UID}", f"--groups={group}"]
-    variables = os.environ | {"HOME": str(root), "PYTHONPATH": os.pathsep.join(sys.path)}
+    variables = os.environ | {"HOME": str(root), "PYTHONPATH": str(packages)}
     python = interpreter(user, variables)
 
     def run(script: str) -> tuple[list[Any], Path]:
         done = subprocess.run(
             [*user, "sh", "-c", 'exec "$@"', "sh", python, "-c", CLIENT, root, image],
+            cwd=root,
             input=script,
             capture_output=True,
             text=True,
@@ -59,17 +69,29 @@ def run_as_user(engine, image: str):
 
     yield run
     shutil.rmtree(root)
+    shutil.rmtree(packages)
     assert of_state(engine, root / "state") == []
 
 
 def interpreter(user: list[str], variables: dict[str, str]) -> str:
-    """One that the user may run: this one may lie in root's own folder."""
-    for python in (sys.executable, "/usr/bin/python3"):
+    """One that this user may run and that imports the client."""
+    for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
         # Through a shell, for the first program still has root's powers.
         call = [*user, "sh", "-c", f"{python} -c 'import docker'"]
         if subprocess.run(call, env=variables, stderr=subprocess.DEVNULL).returncode == 0:
             return python
-    pytest.skip(f"user {UID} may run no Python here")
+    pytest.fail(f"user {UID} may run no Python of this machine")
+
+
+def copy_module(name: str, folder: Path) -> None:
+    """Where this user can read it: the environment of these tests may lie in root's own folder."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and spec.origin is not None, name
+    origin = Path(spec.origin)
+    if origin.name == "__init__.py":
+        shutil.copytree(origin.parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(origin, folder)
 
 
 def owners(folder: Path) -> set[int]:
