@@ -189,12 +189,15 @@ def command(
         python=python,
     )
     check(spec)
-    planned = plan(spec, gather(spec, None if dry_run else pull_with_report))
     if dry_run:
         from sift_launcher.cli.show_plan import show_plan
 
-        show_plan(planned, as_json)
+        show_plan(plan(spec, gather(spec)), as_json)
         return
     from sift_launcher.cli.launch import launch
+    from sift_launcher.instances import is_container
+    from sift_launcher.local.standby import Standby
 
-    launch(planned, wait=wait, as_json=as_json)
+    with Standby(["docker"] if is_container(spec.instance) else []) as standby:
+        planned = plan(spec, gather(spec, pull_with_report))
+        launch(planned, standby, wait=wait, as_json=as_json)

@@ -16,17 +16,18 @@ from sift_launcher.errors import JobFailed, JobHasEnded, JobInterrupted, Resourc
 from sift_launcher.follow import follow
 from sift_launcher.instances import in_words
 from sift_launcher.local.service import LocalTrainingService
+from sift_launcher.local.standby import Standby
 from sift_launcher.local.status import Status
 from sift_launcher.plan import Plan
 from sift_launcher.submit import submit
 
 
-def launch(plan: Plan, *, wait: bool, as_json: bool) -> None:
+def launch(plan: Plan, standby: Standby, *, wait: bool, as_json: bool) -> None:
     """Submits `plan` and, with `wait`, shows its log until it has ended.
 
-    Raises JobFailed or JobInterrupted when it did not complete.
+    `standby` supervises the job. Raises JobFailed or JobInterrupted when it did not complete.
     """
-    service = LocalTrainingService(share=plan.share)
+    service = LocalTrainingService(share=plan.share, standby=standby)
     if not wait:
         submit(plan, service)
         if plan.note:

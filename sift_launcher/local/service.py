@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +19,7 @@ from sift_launcher.local.machine import MachineShare
 from sift_launcher.local.process import kill_left_over
 from sift_launcher.local.records import JobRecord, JobRecords, no_such_job
 from sift_launcher.local.request_check import check_request, runs_in_containers
+from sift_launcher.local.standby import Standby
 from sift_launcher.local.status import ENDED, Status, created, ended
 from sift_launcher.local.tree import hosts_of
 from sift_launcher.validation import is_job_name
@@ -28,16 +27,6 @@ from sift_launcher.validation import is_job_name
 STOP_SECONDS = 120.0  # SageMaker's time between SIGTERM and SIGKILL
 
 _ARN = "arn:aws:sagemaker:local:000000000000:training-job/"
-# Forks once before anything is imported, so that the supervisor is nobody's child and the service
-# waits for an empty interpreter alone. The search path is extended rather than set in the
-# environment, which the job inherits.
-_START = """
-import os, sys
-if os.fork(): os._exit(0)
-sys.path[:] = [*filter(None, sys.path), sys.argv[1]]  # not the user's folder: a json.py is theirs
-from sift_launcher.local.supervisor import main
-main(sys.argv[2])
-"""
 
 
 class LocalTrainingService:
@@ -53,13 +42,15 @@ class LocalTrainingService:
         home: Path | None = None,
         stop_seconds: float | None = None,
         share: MachineShare | None = None,
+        standby: Standby | None = None,
     ) -> None:
         """`home`: the state folder, by default the user's. `stop_seconds`: how long a job has to
         stop by itself, by default $SIFT_LAUNCHER_STOP_SECONDS, else SageMaker's 120. `share`: what
-        each container of a job gets of this machine."""
+        each container of a job gets of this machine. `standby`: what supervises the first job."""
         self._records = JobRecords(home)
         self._stop_seconds = _stop_seconds() if stop_seconds is None else stop_seconds
         self._share = share or MachineShare()
+        self._standby = standby
 
     def create_training_job(self, **request: Any) -> dict[str, str]:
         """Starts a job and returns at once. Raises ValidationError or ResourceInUse, and for a job
@@ -71,8 +62,10 @@ class LocalTrainingService:
         if runs_in_containers(request):
             settings |= container_settings(request, self._share, self._records.folder)
         record, lock = self._records.create(name, request, settings, created(time.time()))
+        standby, self._standby = self._standby or Standby(), None
         try:
-            _start_supervisor(record, lock)
+            with standby:
+                standby.supervise(record, lock)
         finally:
             os.close(lock)
         return {"TrainingJobArn": arn}
@@ -170,21 +163,6 @@ def _stop_seconds() -> float:
         raise ValidationError(
             f"SIFT_LAUNCHER_STOP_SECONDS={text!r} is not a number of seconds"
         ) from None
-
-
-def _start_supervisor(record: JobRecord, lock: int) -> None:
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", _START, str(root), str(record.folder)]
-    with record.supervisor_log.open("ab") as log:
-        subprocess.run(
-            command,
-            pass_fds=(lock,),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            check=True,
-        )
 
 
 def _bury(record: JobRecord, status: Status) -> Status:

@@ -115,6 +115,16 @@ def test_a_supervisor_that_breaks_is_named_and_takes_its_job_along(
     assert not processes_below(service.record("job").hosts / "algo-1")
 
 
+def test_an_import_that_fails_in_the_supervisor_is_the_jobs_reason(
+    planned, service, until, tmp_path, monkeypatch
+):
+    (tmp_path / "tarfile.py").write_text("raise ImportError('not today')")
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    monkeypatch.setenv("PYTHONPATH", path)
+    submit(planned("job", "print(1)"), service)
+    assert "ImportError: not today" in ended(service, "job", until)["FailureReason"]
+
+
 def test_a_job_is_not_the_child_of_whoever_started_it(service, planned, until):
     submit(planned("job", "import time; time.sleep(600)"), service)
     pid = until(service.record("job").pid)
