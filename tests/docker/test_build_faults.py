@@ -7,11 +7,11 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
 import zipfile
 
 import docker
 import pytest
+from other_user import other_user
 from small_wheels import build_small, small_wheelhouse, write_wheel
 
 from sift_launcher.errors import BuildFailed
@@ -204,20 +204,9 @@ def test_ctrl_c_ends_the_build_and_leaves_no_container(
 def test_no_engine_and_no_permission_are_told_apart(cli, tmp_path):
     cli.environment["DOCKER_HOST"] = f"unix://{tmp_path}/none.sock"
     assert failed(cli("build"), 2).startswith(f"no Docker engine answers at {tmp_path}/none.sock")
-    del cli.environment["DOCKER_HOST"]
-    tmp_path.chmod(0o755)
-    done = subprocess.run(
-        [
-            *("setpriv", "--reuid=4321", "--regid=4321", "--clear-groups"),
-            *(sys.executable, "-m", "sift_launcher", "build"),
-        ],
-        env=cli.environment | {"HOME": str(tmp_path), "SIFT_LAUNCHER_HOME": str(tmp_path)},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "sudo usermod -aG docker $USER, then log in again" in failed(done, 2)
+    with other_user(groups=[]) as user:
+        told = failed(user.python("-m", "sift_launcher", "build"), 2)
+    assert "sudo usermod -aG docker $USER, then log in again" in told
 
 
 @pytest.mark.parametrize(

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from container_jobs import of_state
+from other_user import UID, other_user
 
 from sift_launcher.engine import engine_address
 
 pytestmark = pytest.mark.docker
 
-UID = 12345
-CLIENT_MODULES = (
-    *("container_jobs", "sift_launcher", "sift_entrypoint", "smart_sifting"),
-    *("docker", "requests", "urllib3", "charset_normalizer", "certifi", "idna"),
-)
 CLIENT = """
 import json, sys
 from pathlib import Path
@@ -40,58 +30,16 @@ print(json.dumps([job["TrainingJobStatus"], job.get("FailureReason"), jobs.log()
 @pytest.fixture
 def run_as_user(engine, image: str):
     """Runs a script as the only job of user `UID`; its status, reason and log, and its folder."""
-    if os.getuid() != 0:
-        pytest.skip("only root can be another user")
-    # Not below pytest's own folder, which is root's alone.
-    root = Path(tempfile.mkdtemp(prefix="sift-user-"))
-    packages = Path(tempfile.mkdtemp(prefix="sift-packages-"))
-    packages.chmod(0o755)
-    for module in CLIENT_MODULES:
-        copy_module(module, packages)
-    os.chown(root, UID, UID)
+    socket = Path(engine_address().removeprefix("unix://"))
+    with other_user([socket.stat().st_gid]) as user:
 
-    group = Path(engine_address().removeprefix("unix://")).stat().st_gid
-    user = ["setpriv", f"--reuid={UID}", f"--regid={UID}", f"--groups={group}"]
-    variables = os.environ | {"HOME": str(root), "PYTHONPATH": str(packages)}
-    python = interpreter(user, variables)
+        def run(script: str) -> tuple[list[Any], Path]:
+            done = user.python("-c", CLIENT, str(user.home), image, input=script)
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout), user.home
 
-    def run(script: str) -> tuple[list[Any], Path]:
-        done = subprocess.run(
-            [*user, "sh", "-c", 'exec "$@"', "sh", python, "-c", CLIENT, root, image],
-            cwd=root,
-            input=script,
-            capture_output=True,
-            text=True,
-            env=variables,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout), root
-
-    yield run
-    shutil.rmtree(root)
-    shutil.rmtree(packages)
-    assert of_state(engine, root / "state") == []
-
-
-def interpreter(user: list[str], variables: dict[str, str]) -> str:
-    """One that this user may run and that imports the client."""
-    for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
-        # Through a shell, for the first program still has root's powers.
-        call = [*user, "sh", "-c", f"{python} -c 'import docker'"]
-        if subprocess.run(call, env=variables, stderr=subprocess.DEVNULL).returncode == 0:
-            return python
-    pytest.fail(f"user {UID} may run no Python of this machine")
-
-
-def copy_module(name: str, folder: Path) -> None:
-    """Where this user can read it: the environment of these tests may lie in root's own folder."""
-    spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.origin is not None, name
-    origin = Path(spec.origin)
-    if origin.name == "__init__.py":
-        shutil.copytree(origin.parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    else:
-        shutil.copy(origin, folder)
+        yield run
+    assert of_state(engine, user.home / "state") == []
 
 
 def owners(folder: Path) -> set[int]:

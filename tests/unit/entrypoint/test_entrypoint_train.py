@@ -43,7 +43,7 @@ def test_the_sift_configuration_is_a_variable_and_nothing_else(job: JobTree) -> 
         """
         import json, os, sys
         print(json.dumps([sys.argv, os.environ["SM_HP_SIFT_CONFIG"]]))
-        print(sorted(key for key, value in os.environ.items() if "keep" in value or "SIFT" in key))
+        print(sorted(key for key, value in os.environ.items() if "keep" in value or "_SIFT" in key))
         """
     )
     job.hyperparameters(sift_config=json.dumps({"keep": 0.5}), lr=0.1)
