@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sift_launcher.errors import InstanceNotServed, OptionError
-from sift_launcher.job_spec import JobSpec
+
+if TYPE_CHECKING:
+    from sift_launcher.job_spec import JobSpec
 
 PROCESS = "process"
 LOCAL = "local"

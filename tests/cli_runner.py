@@ -11,6 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Says that it is ready, then trains on; on SIGTERM it saves and ends as a good script does.
+POLITE = """
+import os, signal, sys, time
+def save(*_):
+    open(os.environ["SM_MODEL_DIR"] + "/saved", "w").write("s")
+    print("saved")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+while True: time.sleep(.01)
+"""
+
 
 class Cli:
     """`sift-launch` in a project folder; a command that outlasts `patience_seconds` fails."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sift_launcher.engine import connect_here, engine_address, reached
 from sift_launcher.errors import EngineUnavailable, ImageUnfit
+from sift_launcher.instances import LOCAL_GPU
 from sift_launcher.local.container_host import ContainerHost
 from sift_launcher.local.host_runner import RunningHost
 from sift_launcher.local.leftovers import kill_processes, labels, remove_all
@@ -174,7 +175,7 @@ def _mounts(tree: HostTree, names: Path | None) -> list[Any]:
 def _devices(request: Mapping[str, Any]) -> list[Any] | None:
     from docker.types import DeviceRequest
 
-    if request["ResourceConfig"]["InstanceType"] != "local_gpu":
+    if request["ResourceConfig"]["InstanceType"] != LOCAL_GPU:
         return None
     return [DeviceRequest(count=-1, capabilities=[["gpu"]])]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sift_launcher.engine import EngineTraits, check_gpu, connect_here, traits
 from sift_launcher.images import inspect_image
+from sift_launcher.instances import LOCAL_GPU
 from sift_launcher.local.leftovers import sweep
 from sift_launcher.local.machine import MachineShare
 
@@ -28,7 +29,7 @@ def container_settings(request: dict[str, Any], share: MachineShare, jobs: Path)
         inspect_image(client, image, engine, share.platform)
     finally:
         client.close()
-    if request["ResourceConfig"]["InstanceType"] == "local_gpu":
+    if request["ResourceConfig"]["InstanceType"] == LOCAL_GPU:
         check_gpu(engine)
     share.check(engine)
     memory_bytes = share.memory_bytes or engine.memory_bytes

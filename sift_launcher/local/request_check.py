@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sift_launcher.errors import ValidationError
+from sift_launcher.instances import is_container
 from sift_launcher.local.tree import BASE, channel_path, checkpoints_path, code_archive
 from sift_launcher.paths import local_path
 from sift_launcher.validation import (
@@ -25,13 +26,12 @@ _REQUIRED = {
     "ResourceConfig": ("InstanceType", "InstanceCount"),
     "StoppingCondition": ("MaxRuntimeInSeconds",),
 }
-_CONTAINERS = ("local", "local_gpu")
 _COMMANDS = ("ContainerEntrypoint", "ContainerArguments")
 
 
 def runs_in_containers(request: dict[str, Any]) -> bool:
     """Whether the request asks for Docker rather than for a process."""
-    return request["ResourceConfig"]["InstanceType"] in _CONTAINERS
+    return is_container(request["ResourceConfig"]["InstanceType"])
 
 
 def check_request(request: dict[str, Any]) -> None:

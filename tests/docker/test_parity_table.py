@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_runner import Cli
+from cli_runner import POLITE, Cli
 
 pytestmark = pytest.mark.docker
 
@@ -188,18 +188,6 @@ def test_a_job_is_the_same_in_both_places(places, name: str):
         assert process.told["stdin"] == ""
         assert process.told["writable"] == [True] * 4
         assert process.told["environment"]["SM_MODEL_DIR"] == "/opt/ml/model"
-
-
-POLITE = """
-import os, signal, sys, time
-def save(*_):
-    open(os.environ["SM_MODEL_DIR"] + "/saved", "w").write("s")
-    print("saved")
-    sys.exit(0)
-signal.signal(signal.SIGTERM, save)
-print("ready", flush=True)
-while True: time.sleep(.01)
-"""
 
 
 def test_a_job_that_another_terminal_stops_is_the_same_in_both_places(places):

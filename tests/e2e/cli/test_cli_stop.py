@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import tarfile
 
-# Says that it is ready, then trains on; on SIGTERM it saves and ends as a good script does.
-POLITE = """
-import os, signal, sys, time
-def save(*_):
-    open(os.environ["SM_MODEL_DIR"] + "/saved", "w").write("s")
-    print("saved")
-    sys.exit(0)
-signal.signal(signal.SIGTERM, save)
-print("ready", flush=True)
-while True: time.sleep(.01)
-"""
+from cli_runner import POLITE
+
 STUBBORN = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

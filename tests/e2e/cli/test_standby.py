@@ -23,11 +23,11 @@ def waiting() -> list[int]:
 def test_it_waits_for_a_job_and_goes_with_its_context_when_none_comes(until):
     before = set(waiting())
     with Standby(["json", "no_such_module"]):
-        until(lambda: set(waiting()) - before)
-    until(lambda: set(waiting()) <= before)
+        assert until(lambda: set(waiting()) - before)
+    assert until(lambda: set(waiting()) <= before)
 
 
 def test_it_waits_no_longer_when_the_plan_fails(cli, until):
     before = set(waiting())
     assert cli("nowhere.py").returncode == 2
-    until(lambda: set(waiting()) <= before)
+    assert until(lambda: set(waiting()) <= before)
