@@ -76,6 +76,66 @@ class JobHasEnded(WrongCall):
     """The job is over: there is nothing left to stop."""
 
 
+class SettingsFileError(WrongCall):
+    """`sift.toml` (or `[tool.sift]`) cannot be read, or holds what no option takes."""
+
+
+class SecretFound(WrongCall):
+    """What would travel with the job looks like a secret: a file, a hyperparameter, a variable."""
+
+
+class CredentialsError(WrongCall):
+    """AWS gets no credentials, or expired or unknown ones."""
+
+
+class AccessDenied(WrongCall):
+    """AWS refuses a call: the text names the permission that is missing, and whose."""
+
+
+class RegionError(WrongCall):
+    """No region is set, two of them contradict each other, or it does not have what is asked."""
+
+
+class RoleError(WrongCall):
+    """The role is missing, cannot be assumed by SageMaker, or lacks a permission that is named."""
+
+
+class BucketError(WrongCall):
+    """A bucket or an object is missing, lies in another region, or is somebody else's."""
+
+
+class QuotaError(WrongCall):
+    """The account may not run as many instances of that type."""
+
+
+class PriceUnknown(WrongCall):
+    """What the job can cost is not known, and the call depends on it."""
+
+
+class BudgetExceeded(WrongCall):
+    """The job can cost more than --budget allows."""
+
+
+class ConfirmationNeeded(WrongCall):
+    """A paid job was neither confirmed nor declined."""
+
+
+class CloudRefused(SiftLaunchError):
+    """AWS refuses a request for a reason of its own, which the text cites."""
+
+
+class CloudUnreachable(SiftLaunchError):
+    """AWS does not answer, again and again; jobs there go on."""
+
+
+class RehearsalError(SiftLaunchError):
+    """The rehearsal on this machine does not start, or does not answer."""
+
+
+class ExtraMissing(WrongCall):
+    """A package of an optional extra is not installed; the text holds the pip command."""
+
+
 class EngineUnavailable(WrongCall):
     """No Docker engine answers, or this user may not talk to it, or it cannot do what is asked."""
 

@@ -17,6 +17,25 @@ DEFAULT_MAX_RUN_SECONDS = 24 * 60 * 60  # SageMaker's own default
 
 
 @dataclass(frozen=True)
+class Channel:
+    """Where the data of a channel lies, and how the hosts get it."""
+
+    place: str
+    """A folder or file of this machine, or `s3://bucket/prefix`."""
+
+    sharded: bool = False
+    """Each host gets its share of the files (SageMaker's ShardedByS3Key), not all of them."""
+
+    input_mode: str | None = None
+    """`File` or `FastFile`; None: the job's."""
+
+    @property
+    def is_in_s3(self) -> bool:
+        """Whether the data lies in S3 already."""
+        return self.place.startswith("s3://")
+
+
+@dataclass(frozen=True)
 class JobSpec:
     """A training job in the user's own terms; `plan` turns it into a request.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
+from aws_stand_in import StandInAws, stand_in_aws
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
@@ -26,3 +27,20 @@ def no_skip_in_ci(report: R) -> R:
         report.outcome = "failed"
         report.longrepr = f"skipped, and CI runs everything: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[StandInAws]:
+    with stand_in_aws() as server:
+        yield server
+
+
+@pytest.fixture
+def aws(aws_server: StandInAws, monkeypatch: pytest.MonkeyPatch) -> StandInAws:
+    """AWS's APIs on this machine, empty at first; the environment leads there and nowhere else."""
+    aws_server.reset()
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in aws_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return aws_server

@@ -1,0 +1,1 @@
+"""SageMaker itself: what a job there depends on, and what is asked of it. Needs `[cloud]`."""
