@@ -70,7 +70,7 @@ $(SITE)-run: pyproject.toml $(BIN)/python
 # The public toolkit is built from source; without a C compiler, what compares with it is skipped
 # (but not in CI, where that is a failure).
 $(SITE)-test: $(SITE)-run
-	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,frameworks,lint]"
-	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,frameworks,lint,parity]" || \
+	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,frameworks,lint,rehearsal]"
+	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,frameworks,lint,rehearsal,parity]" || \
 	  echo "no public toolkit here (is there a C compiler?): its comparison is skipped"
 	@touch $@

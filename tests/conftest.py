@@ -12,6 +12,14 @@ from aws_stand_in import StandInAws, stand_in_aws
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those of containers stay one after the other: they share an
+    engine, and look for what others left in it."""
+    for item in items:
+        if item.get_closest_marker("docker"):
+            item.add_marker(pytest.mark.xdist_group("docker"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     return no_skip_in_ci((yield))
