@@ -12,6 +12,7 @@ from aws_stand_in import StandInAws, stand_in_aws
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run side by side, those of containers stay one after the other: they share an
     engine, and look for what others left in it."""
