@@ -23,6 +23,7 @@ _CONFIG = "--sift_config"
 _ARGUMENTS = "--sift_arguments"
 _CONFIG_VARIABLE = "SM_HP_SIFT_CONFIG"
 _ARGUMENTS_VARIABLE = "SM_HP_SIFT_ARGUMENTS"
+_CHECKPOINT_VARIABLE = "SM_CHECKPOINT_DIR"
 # These start ranks and train nothing: they must not report on a training of their own.
 _LAUNCHERS = frozenset({"torchrun", "accelerate", "deepspeed"})
 _LAUNCHER_MODULES = frozenset({"torch.distributed.run", "torch.distributed.launch"})
@@ -36,6 +37,8 @@ def _activate() -> None:
     if raw:
         sys.argv += _strings(raw)
     buffer_lines()
+    if os.environ.get(_CONFIG_VARIABLE) and _CHECKPOINT_VARIABLE not in os.environ:
+        _name_checkpoint_folder()
     if os.environ.get(_CONFIG_VARIABLE) and not _is_launcher():
         _after_import("torch", _install)
 
@@ -74,6 +77,16 @@ def _strings(raw: str) -> list[str]:
     if isinstance(values, str):
         values = json.loads(values)
     return [str(value) for value in values]
+
+
+def _name_checkpoint_folder() -> None:
+    """As our own ``train`` does, for the scripts of images that have another."""
+    base = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
+    if not os.path.isdir(os.path.join(base, "input", "config")):
+        return  # no job's process: somebody has set SM_HP_SIFT_CONFIG by hand
+    from .contract import Tree, checkpoint_folder
+
+    os.environ[_CHECKPOINT_VARIABLE] = checkpoint_folder(Tree(base))
 
 
 def _is_launcher() -> bool:

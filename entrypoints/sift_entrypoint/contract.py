@@ -41,6 +41,7 @@ class Tree:
 
     __slots__ = (
         "base",
+        "checkpoints",
         "code",
         "config",
         "data",
@@ -56,6 +57,7 @@ class Tree:
     def __init__(self, base: str) -> None:
         join = os.path.join
         self.base = base
+        self.checkpoints = join(base, "checkpoints")
         self.code = join(base, "code")
         self.model = join(base, "model")
         self.input = join(base, "input")
@@ -150,6 +152,18 @@ def read_job(tree: Tree) -> Job:
         _source(tree),
         _read_object(os.path.join(tree.data, "sm_drivers", "distributed.json")) or {},
     )
+
+
+def checkpoint_folder(tree: Tree) -> str:
+    """Where the script keeps its checkpoints: at the job's ``LocalPath``, if it has one.
+
+    Raises `ContractError` where the file that says so cannot be read.
+    """
+    described = _read_object(os.path.join(tree.config, "checkpointconfig.json")) or {}
+    wished = os.path.normpath(described.get("LocalPath") or "/opt/ml/checkpoints")
+    # A job without a container has its /opt/ml elsewhere.
+    inside = os.path.relpath(wished, "/opt/ml")
+    return wished if inside.startswith(os.pardir) else os.path.join(tree.base, inside)
 
 
 def _read_object(path: str) -> dict[str, Any] | None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SIFT_CONFIG_VARIABLE = "SM_HP_SIFT_CONFIG"
 SIFT_ARGUMENTS_VARIABLE = "SM_HP_SIFT_ARGUMENTS"
+# The public toolkit has none for it: train.py lays it over what `environment` gives.
+CHECKPOINT_VARIABLE = "SM_CHECKPOINT_DIR"
 MASTER_PORT = 7777
 _INFO = 20  # logging.INFO without importing logging
 _DEFAULT_GROUP = "homogeneousCluster"

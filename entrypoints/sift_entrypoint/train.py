@@ -14,9 +14,14 @@ from .arguments import arguments
 from .bundle import bring
 from .child import Outcome, Signals, adopt_orphans, run
 from .command import command, is_distributed, is_package, requirements
-from .contract import Job, Tree, read_job
+from .contract import Job, Tree, checkpoint_folder, read_job
 from .devices import Devices, count
-from .environment import SIFT_ARGUMENTS_VARIABLE, SIFT_CONFIG_VARIABLE, environment
+from .environment import (
+    CHECKPOINT_VARIABLE,
+    SIFT_ARGUMENTS_VARIABLE,
+    SIFT_CONFIG_VARIABLE,
+    environment,
+)
 from .errors import ContractError, EntrypointError
 from .memory import MemoryWatch
 
@@ -119,6 +124,7 @@ def _variables(job: Job, folder: str, argv: list[str], devices: Devices) -> dict
         variables.pop(name, None)  # another job's, where one job starts another
     variables |= home.variables(variables, say)
     variables |= environment(job, argv, devices)
+    variables[CHECKPOINT_VARIABLE] = checkpoint_folder(job.tree)
     # What the script printed is in the log even when it is killed.
     variables.setdefault("PYTHONUNBUFFERED", "1")
     # Ours first: a sitecustomize of the script's own is run by it, and would hide it.

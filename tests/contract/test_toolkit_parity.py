@@ -189,6 +189,9 @@ def test_a_script_run_by_either_sees_the_same(tmp_path: Path) -> None:
         _python(base, None, "-m", module)
         seen[name] = json.loads((base / "model" / "seen.json").read_text())
         base.rename(tmp_path / name)
+    # The one variable that the toolkit does not have.
+    own = seen["ours"]["variables"].pop("SM_CHECKPOINT_DIR")
+    assert own == str(tmp_path / "ml" / "checkpoints")
     assert seen["ours"] == seen["toolkit"]
     assert seen["ours"]["argv"][:3] == ["train.py", "", "value"]
     assert seen["ours"]["variables"]["SM_HP_EPOCHS"] == "3"

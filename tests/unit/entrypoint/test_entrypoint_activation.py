@@ -107,6 +107,26 @@ def test_the_runtime_is_installed_once_torch_is_imported(either: Interpreter) ->
     assert done.stderr == "installed after torch\n"
 
 
+def test_an_image_with_another_train_learns_its_checkpoint_folder_too(
+    either: Interpreter, tmp_path: Path
+) -> None:
+    code = "import os; print(os.environ.get('SM_CHECKPOINT_DIR'))"
+    base = {"SAGEMAKER_BASE_DIR": str(tmp_path)}
+    assert either.run("-c", code, SM_HP_SIFT_CONFIG=CONFIG, **base).stdout == "None\n"
+    config = tmp_path / "input" / "config"
+    config.mkdir(parents=True)
+    told = either.run("-c", code, SM_HP_SIFT_CONFIG=CONFIG, **base)
+    assert told.stdout == f"{tmp_path}/checkpoints\n"
+    (config / "checkpointconfig.json").write_text('{"LocalPath": "/scratch/kept"}')
+    assert either.run("-c", code, SM_HP_SIFT_CONFIG=CONFIG, **base).stdout == "/scratch/kept\n"
+    own = either.run("-c", code, SM_HP_SIFT_CONFIG=CONFIG, SM_CHECKPOINT_DIR="/mine", **base)
+    assert own.stdout == "/mine\n"
+    (config / "checkpointconfig.json").write_text("{")
+    broken = either.run("-c", code, SM_HP_SIFT_CONFIG=CONFIG, **base)
+    assert (broken.stdout, broken.returncode) == ("None\n", 0)
+    assert "checkpointconfig.json is not JSON" in broken.stderr
+
+
 def test_torch_keeps_the_loader_it_would_have_had(either: Interpreter) -> None:
     code = """if True:
         import inspect, sys

@@ -54,6 +54,25 @@ def test_the_sift_configuration_is_a_variable_and_nothing_else(job: JobTree) -> 
     assert done.stdout.splitlines()[1] == "['SM_HP_SIFT_CONFIG']"
 
 
+@pytest.mark.parametrize(
+    ("described", "folder"),
+    [
+        (None, "{base}/checkpoints"),
+        ({"S3Uri": "s3://bucket/kept"}, "{base}/checkpoints"),
+        ({"S3Uri": "s3://bucket/kept", "LocalPath": "/opt/ml/checkpoints"}, "{base}/checkpoints"),
+        ({"S3Uri": "s3://bucket/kept", "LocalPath": "/opt/ml/kept/here/"}, "{base}/kept/here"),
+        ({"S3Uri": "s3://bucket/kept", "LocalPath": "/scratch/kept"}, "/scratch/kept"),
+    ],
+)
+def test_a_script_is_told_where_its_checkpoints_are_kept(
+    described: dict[str, str] | None, folder: str, job: JobTree
+) -> None:
+    job.script("import os; print(os.environ['SM_CHECKPOINT_DIR'])")
+    if described:
+        (job.config / "checkpointconfig.json").write_text(json.dumps(described))
+    assert job.run(SM_CHECKPOINT_DIR="/another/job").stdout == folder.format(base=job.base) + "\n"
+
+
 def test_raw_arguments_follow_the_others_exactly_as_typed(job: JobTree) -> None:
     typed = ["--name", "a b", "it's", '"', "$HOME", "", "--sift_config", "ünï", "-x", "\n"]
     job.script("import json, sys; print(json.dumps(sys.argv))")
