@@ -198,7 +198,7 @@ def test_ctrl_c_ends_the_build_and_leaves_no_container(
     assert told.splitlines()[-1] == (
         f"building image {TAG} was interrupted; steps that had ended are kept"
     )
-    until(lambda: containers() == before)
+    until(lambda: containers() <= before)  # others' may have gone meanwhile
 
 
 def test_no_engine_and_no_permission_are_told_apart(cli, tmp_path):
