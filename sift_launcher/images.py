@@ -63,7 +63,7 @@ def inspect_image(
             raise ImageUnfit(
                 f"{name!r} is not an image's name: write it as NAME:TAG, in small letters"
             ) from error
-    facts = _facts(name, attributes)
+    facts = facts_of(name, attributes)
     wished = platform.split("/")[1] if platform and "/" in platform else engine.architecture
     if facts.architecture != wished:
         raise ImageUnfit(
@@ -88,7 +88,8 @@ def missing(name: str) -> ImageMissing:
     )
 
 
-def _facts(name: str, attributes: dict[str, Any]) -> ImageFacts:
+def facts_of(name: str, attributes: dict[str, Any]) -> ImageFacts:
+    """What an image is, by its `Id`, `Architecture` and `Config`, as the engine tells them."""
     config = attributes.get("Config") or {}
     labels = config.get("Labels") or {}
     variables = dict(each.partition("=")[::2] for each in config.get("Env") or [])

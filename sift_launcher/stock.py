@@ -33,6 +33,9 @@ _OTHER_ACCOUNTS = {
     "me-south-1": "217643126080",
     "me-west-1": "124382933778",
     "mx-central-1": "637423239942",
+    # Source: the SDK's own table, image_uri_config/pytorch.json.
+    "us-gov-east-1": "446045086412",
+    "us-gov-west-1": "442386744353",
 }
 
 
@@ -45,6 +48,11 @@ def stock_image(environment: Mapping[str, str], device: str) -> str:
         return f"{_PUBLIC}/{_REPOSITORY}:{tag}"
     account = _OTHER_ACCOUNTS.get(region, _ACCOUNT)
     return f"{account}.dkr.ecr.{region}.{_domain(region)}/{_REPOSITORY}:{tag}"
+
+
+def is_stock_account(account: str) -> bool:
+    """Whether the account is one in which AWS keeps its own training images."""
+    return account == _ACCOUNT or account in _OTHER_ACCOUNTS.values()
 
 
 def _domain(region: str) -> str:

@@ -1,0 +1,160 @@
+"""The image of a job in SageMaker: in which registry it lies, and what it is.
+
+Sources: the API reference of ECR (BatchGetImage, GetDownloadUrlForLayer) and the OCI's image
+specification, after which manifests and their configuration are read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from sift_launcher.cloud.client import Clients
+from sift_launcher.cloud.explain import explained
+from sift_launcher.cloud.instance_types import architecture, family, has_gpu, has_own_accelerator
+from sift_launcher.errors import CloudUnreachable, ImageUnfit
+from sift_launcher.images import ImageFacts, facts_of
+from sift_launcher.instances import STOCK
+from sift_launcher.stock import is_stock_account, stock_image
+
+_ECR = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?"
+    r"/(?P<name>[a-z0-9][a-z0-9._/-]*)(?::(?P<tag>[A-Za-z0-9_.-]+))?"
+    r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+_KINDS = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+)
+_PATIENCE_SECONDS = 20
+
+
+def image_facts(wished: str | None, instance: str, clients: Clients) -> ImageFacts:
+    """What the image `wished` is, None or `stock` for AWS's own. AWS's own are known; of others
+    ECR is asked.
+
+    Raises ImageUnfit, with what to type, when SageMaker could not run it on `instance`.
+    """
+    name = STOCK if wished is None else wished
+    if name == STOCK:
+        name = _stock(instance, clients.region)
+    found = check_place(name, clients.region)
+    if is_stock_account(found["account"]):
+        return _fit(ImageFacts(name, "", "amd64", None, "toolkit"), instance)
+    return _fit(_look_up(name, found, architecture(instance), clients), instance)
+
+
+def check_place(name: str, region: str) -> re.Match[str]:
+    """Raises ImageUnfit unless the image lies where SageMaker pulls from: ECR of `region`."""
+    found = _ECR.fullmatch(name)
+    if found is None:
+        raise ImageUnfit(
+            f"SageMaker pulls images from ECR alone, and {name} is not there: sift-launch build "
+            f"--tag ACCOUNT.dkr.ecr.{region}.amazonaws.com/NAME:TAG --push puts one there, and "
+            "--image stock is AWS's own"
+        )
+    if found["region"] != region:
+        raise ImageUnfit(
+            f"image {name} lies in {found['region']}, and the job runs in {region}: push it to "
+            f"ECR of {region}, or run the job with --region {found['region']}"
+        )
+    return found
+
+
+def check_is_there(name: str, clients: Clients) -> None:
+    """Raises ImageUnfit unless ECR holds the image."""
+    _manifest(name, check_place(name, clients.region), clients)
+
+
+def _stock(instance: str, region: str) -> str:
+    if has_own_accelerator(instance):
+        raise ImageUnfit(
+            f"{instance} computes on AWS's own chips, which AWS's PyTorch images for processors "
+            "and GPUs do not know: name one of its Neuron images with --image"
+        )
+    return stock_image({"AWS_REGION": region}, "gpu" if has_gpu(instance) else "cpu")
+
+
+def _fit(facts: ImageFacts, instance: str) -> ImageFacts:
+    wished = architecture(instance)
+    if facts.architecture == wished:
+        return facts
+    other = "an arm64" if wished == "arm64" else "an amd64"
+    raise ImageUnfit(
+        f"image {facts.name} is for {facts.architecture}, and {instance} ({family(instance)}) runs "
+        f"{wished}: build {other} one, or choose another --instance"
+    )
+
+
+def _look_up(name: str, found: re.Match[str], wished: str, clients: Clients) -> ImageFacts:
+    digest, manifest = _manifest(name, found, clients)
+    if "manifests" in manifest:  # several architectures under one name
+        digest = _of_architecture(name, manifest["manifests"], wished)
+        digest, manifest = _manifest(name, found, clients, digest)
+    config = _config(name, found, manifest["config"]["digest"], clients)
+    attributes = {
+        "Id": digest,
+        "Architecture": config.get("architecture", "amd64"),
+        "Config": config.get("config") or {},
+    }
+    return facts_of(name, attributes)
+
+
+def _manifest(
+    name: str, found: re.Match[str], clients: Clients, digest: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    digest = digest or found["digest"]
+    wished = {"imageDigest": digest} if digest else {"imageTag": found["tag"] or "latest"}
+    resource = f"repository {found['name']} of {found['account']}"
+    with explained(f"ecr:BatchGetImage on {resource}", f"looking up {name}", clients.profile):
+        answer = clients("ecr").batch_get_image(
+            registryId=found["account"],
+            repositoryName=found["name"],
+            imageIds=[wished],
+            acceptedMediaTypes=list(_KINDS),
+        )
+    if not answer["images"]:
+        told = next((each.get("failureReason", "") for each in answer.get("failures", [])), "")
+        raise ImageUnfit(
+            f"there is no image {name} ({told or 'ECR does not have it'}): aws ecr list-images "
+            f"--repository-name {found['name']} shows those there are"
+        )
+    image = answer["images"][0]
+    return str(image["imageId"].get("imageDigest", "")), json.loads(image["imageManifest"])
+
+
+def _of_architecture(name: str, manifests: list[dict[str, Any]], wished: str) -> str:
+    there = {
+        each["platform"]["architecture"]: str(each["digest"])
+        for each in manifests
+        if each.get("platform", {}).get("os") == "linux"
+    }
+    if wished not in there:
+        raise ImageUnfit(
+            f"image {name} is for {' and '.join(sorted(there)) or 'no Linux'}, and the instance "
+            f"runs {wished}: build one for it, or choose another --instance"
+        )
+    return there[wished]
+
+
+def _config(name: str, found: re.Match[str], digest: str, clients: Clients) -> dict[str, Any]:
+    resource = f"repository {found['name']} of {found['account']}"
+    with explained(
+        f"ecr:GetDownloadUrlForLayer on {resource}",
+        f"reading the labels of {name}",
+        clients.profile,
+    ):
+        url = clients("ecr").get_download_url_for_layer(
+            registryId=found["account"], repositoryName=found["name"], layerDigest=digest
+        )["downloadUrl"]
+    try:
+        with urlopen(url, timeout=_PATIENCE_SECONDS) as answer:
+            config: dict[str, Any] = json.load(answer)
+    except (URLError, TimeoutError) as error:
+        raise CloudUnreachable(f"the labels of image {name} cannot be read: {error}") from error
+    return config
