@@ -12,7 +12,7 @@ import string
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,14 +29,17 @@ from sift_launcher.errors import (
     ScriptError,
 )
 from sift_launcher.images import CPU_IMAGE, GPU_IMAGE, ImageFacts, inspect_image
-from sift_launcher.instances import LOCAL_GPU, STOCK, is_container
-from sift_launcher.job_spec import JobSpec
+from sift_launcher.instances import LOCAL_GPU, PROCESS, STOCK, is_cloud, is_container
+from sift_launcher.job_spec import DEFAULT_OUTPUT, Channel, JobSpec
 from sift_launcher.paths import absolute, state_folder
 from sift_launcher.runtime import runtime_digest
 from sift_launcher.stock import stock_image
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+    from sift_launcher.cloud.client import Clients
+    from sift_launcher.cloud.facts import Cloud
 
 Pull: TypeAlias = "Callable[[DockerClient, str, str | None], None]"
 
@@ -55,10 +58,20 @@ class Surroundings:
 
     bundle: CodeBundle
     channels: dict[str, str]
+    """Where their data is: absolute paths, and `s3://` addresses as they are."""
+
     output: str
+    """A folder, or `s3://...` of a job in SageMaker."""
+
     python: str
     docker: Docker | None = None
     """Of a job in containers."""
+
+    cloud: Cloud | None = None
+    """Of a job in SageMaker."""
+
+    checkpoint: str | None = None
+    """The folder for checkpoints that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -71,29 +84,70 @@ class Docker:
     """The sifting runtime's files, where the image has another one or none."""
 
 
-def gather(spec: JobSpec, pull: Pull | None = None) -> Surroundings:
+def gather(spec: JobSpec, pull: Pull | None = None, clients: Clients | None = None) -> Surroundings:
     """Reads what `spec` speaks of. Raises the error of whatever is not as it should be.
 
-    `pull` brings an image that is not here; without it, that is an error too.
+    `pull` brings an image that is not here; without it, that is an error too. `clients` is the way
+    to AWS of a job in SageMaker, made when it is not given.
     """
     script, source_dir = _locate(spec)
     python = _interpreter(spec.python)
-    # A container's Python may know another grammar: it says itself what it cannot read.
-    _check_script(script, None if is_container(spec.instance) else python)
-    output = absolute(spec.output)
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"--output {spec.output} is a file: name a folder")
+    # Another machine's Python may know another grammar: it says itself what it cannot read.
+    _check_script(script, python if spec.instance == PROCESS else None)
     program = script.relative_to(source_dir).as_posix()
-    return Surroundings(
+    channels = {name: _channel(name, channel) for name, channel in spec.channels.items()}
+    here = Surroundings(
         now=datetime.now(timezone.utc),
         name_seed="".join(secrets.choice(_SEED_LETTERS) for _ in range(4)),
         program=program,
-        bundle=list_bundle(source_dir, program, exclude=[output, state_folder()]),
-        channels={name: _channel(name, path) for name, path in spec.channels.items()},
-        output=str(output),
+        bundle=CodeBundle(str(source_dir), ()),
+        channels=channels,
+        output="",
         python=python,
+    )
+    if is_cloud(spec.instance):
+        return _in_cloud(spec, here, clients)
+    output, checkpoint = _folder("--output", spec.output or DEFAULT_OUTPUT), spec.checkpoint
+    exclude = [output, state_folder()]
+    return replace(
+        here,
+        bundle=list_bundle(source_dir, program, exclude),
+        output=str(output),
+        checkpoint=None if checkpoint is None else str(_folder("--checkpoint", checkpoint)),
         docker=_docker(spec, pull) if is_container(spec.instance) else None,
     )
+
+
+def _in_cloud(spec: JobSpec, here: Surroundings, clients: Clients | None) -> Surroundings:
+    """What is on this machine is read while AWS is being asked."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sift_launcher.cloud.client import Clients
+    from sift_launcher.cloud.gather import cloud_facts
+    from sift_launcher.cloud.request import bucket_of
+    from sift_launcher.cloud.upload import plan_uploads
+
+    clients = clients or Clients(spec.region, spec.profile)
+    exclude = [absolute(DEFAULT_OUTPUT), state_folder()]
+    with ThreadPoolExecutor(1) as aside:
+        asked = aside.submit(cloud_facts, spec, clients, needs_runtime(spec))
+        bundle = list_bundle(Path(here.bundle.source_dir), here.program, exclude)
+        cloud = asked.result()
+    output = spec.output or f"s3://{cloud.bucket}/"
+    cloud = replace(cloud, uploads=plan_uploads(spec, bucket_of(output)))
+    return replace(here, bundle=bundle, output=output, cloud=cloud)
+
+
+def needs_runtime(spec: JobSpec) -> bool:
+    """Whether there is something for the sifting runtime to do in the job."""
+    return spec.sift_config is not None or bool(spec.arguments)
+
+
+def _folder(option: str, typed: str) -> Path:
+    folder = absolute(Path(typed).expanduser())
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{option} {typed} is a file: name a folder")
+    return folder
 
 
 def _docker(spec: JobSpec, pull: Pull | None) -> Docker:
@@ -130,7 +184,7 @@ def _carries_runtime(spec: JobSpec, image: ImageFacts) -> bool:
     if image.kind == "ours":
         return image.runtime != runtime_digest()
     # An image's own `train` does without it, unless there is something for it to do.
-    return image.kind == "plain" or spec.sift_config is not None or bool(spec.arguments)
+    return image.kind == "plain" or needs_runtime(spec)
 
 
 def _locate(spec: JobSpec) -> tuple[Path, Path]:
@@ -242,7 +296,10 @@ def _line_of(error: SyntaxError) -> str:
     return f" in `{error.text.strip()}`" if error.text and error.text.strip() else ""
 
 
-def _channel(name: str, path: Path) -> str:
+def _channel(name: str, channel: Channel) -> str:
+    if channel.is_in_s3:
+        return channel.place
+    path = Path(channel.place).expanduser()
     if not path.exists():
         raise ChannelError(
             f"channel {name}: {path} does not exist (read from {Path.cwd()}); "

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sift_launcher.errors import OptionError, SiftConfigError
-from sift_launcher.job_spec import HyperParameter
+from sift_launcher.job_spec import Channel, HyperParameter
 from sift_launcher.local.machine import MachineShare
 from smart_sifting.errors import SiftConfigValidationException
 from smart_sifting.sift_config.job_config import SiftConfig
@@ -37,13 +38,38 @@ def labels(typed: Sequence[str]) -> dict[str, str]:
     return _pairs(typed, "--label", "KEY=VALUE", "team=vision")
 
 
-def channels(typed: Sequence[str]) -> dict[str, Path]:
-    """`CHANNEL=PATH`s."""
+def tags(typed: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE`s of a job."""
+    return _pairs(typed, "--tag", "KEY=VALUE", "team=vision")
+
+
+def metrics(typed: Sequence[str]) -> dict[str, str]:
+    """`NAME=REGEX`s."""
+    return _pairs(typed, "--metric", "NAME=REGEX", "'loss=loss: ([0-9.]+)'")
+
+
+def channels(typed: Sequence[str]) -> dict[str, Channel]:
+    """`CHANNEL=PLACE`s."""
     pairs = _pairs(typed, "--data", "CHANNEL=PATH", "train=data/")
-    for name, path in pairs.items():
-        if not path:
+    for name, place in pairs.items():
+        if not place:
             raise OptionError(f"--data {name}= names no path: write --data {name}=PATH")
-    return {name: Path(path).expanduser() for name, path in pairs.items()}
+    return {name: Channel(place) for name, place in pairs.items()}
+
+
+def sharded(channels: Mapping[str, Channel], names: Sequence[str]) -> dict[str, Channel]:
+    """`channels`, those of `names` in shares."""
+    for name in names:
+        if name not in channels:
+            near = get_close_matches(name, channels, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise OptionError(
+                f"--shard {name} names no channel{hint}: add --data {name}=PLACE, or leave it out"
+            )
+    return {
+        name: replace(channel, sharded=channel.sharded or name in names)
+        for name, channel in channels.items()
+    }
 
 
 def machine_share(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ _SUBCOMMANDS = {
     "logs": "Print a job's log.",
     "stop": "Stop a job; its outputs are kept.",
     "receipt": "Show what sifting did in a job, and what it saved.",
+    "download": "Bring a job's model and outputs into a folder.",
+    "rehearsal": "Play SageMaker on this machine: rehearsal serve, status, env, stop.",
     "doctor": "Look whether a job could run here, and what mends it.",
+    "init": "Write a sift.toml, which holds defaults for all these options.",
     "build": "Build a training image.",
     "image": "Show what is in a training image: image inspect NAME.",
     "completion": "Print the shell's completion script.",
@@ -28,6 +33,12 @@ class Root(click.Command):
     Not a click.Group: the script's name stands where a group wants a subcommand's, and options
     may stand on either side of it. A script named as a subcommand is reached as `./jobs`.
     """
+
+    def __init__(self, sections: Mapping[str, Sequence[click.Option]], **settings: Any) -> None:
+        """`sections` of options, by the titles that the help shows them under."""
+        self._sections = sections
+        settings["params"] = [*settings["params"], *chain.from_iterable(sections.values())]
+        super().__init__("sift-launch", **settings)
 
     def make_context(
         self,
@@ -54,6 +65,15 @@ class Root(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs whichever command the context is of."""
         return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, by what they are about."""
+        last, help_option = list(self._sections)[-1], self.get_help_option(ctx)
+        for title, options in self._sections.items():
+            shown = [*options, help_option] if title == last and help_option else options
+            with formatter.section(title):
+                records = [option.get_help_record(ctx) for option in shown]
+                formatter.write_dl([record for record in records if record is not None])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The subcommands, in the help after the options."""

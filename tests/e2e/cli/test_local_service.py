@@ -30,7 +30,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def make(name: str, script: str = "print('hello')", **more: Any) -> Plan:
         Path("train.py").write_text(script)
-        spec = JobSpec("train.py", name=name, output=Path("out"), sift_config=None, **more)
+        spec = JobSpec("train.py", name=name, output="out", sift_config=None, **more)
         return plan(spec, gather(spec))
 
     return make

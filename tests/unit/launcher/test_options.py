@@ -12,6 +12,7 @@ from sift_launcher.cli.options import (
     machine_share,
     sift_config,
 )
+from sift_launcher.job_spec import Channel
 from sift_launcher.local.machine import MachineShare
 from smart_sifting.sift_config.job_config import SiftConfig
 
@@ -50,9 +51,11 @@ def test_pairs_keep_their_order_and_all_but_the_first_equals_sign():
     assert environment(["A=1", "B=x=y"]) == {"A": "1", "B": "x=y"}
 
 
-def test_a_channels_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HOME", "/home/ada")
-    assert channels(["train=~/data"]) == {"train": Path("/home/ada/data")}
+def test_a_channel_is_kept_as_it_was_typed():
+    assert channels(["train=~/data", "test=s3://b/t=1"]) == {
+        "train": Channel("~/data"),
+        "test": Channel("s3://b/t=1"),
+    }
 
 
 def config(text: str | None = None, **given: object) -> SiftConfig | None:

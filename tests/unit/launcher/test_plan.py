@@ -4,14 +4,13 @@ import copy
 import json
 from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sift_launcher.bundle import CodeBundle, CodeFile
 from sift_launcher.errors import InstanceNotServed, OptionError, ValidationError
-from sift_launcher.job_spec import JobSpec
+from sift_launcher.job_spec import Channel, JobSpec
 from sift_launcher.plan import Plan, plan
 from sift_launcher.surroundings import Surroundings
 from smart_sifting.sift_config.job_config import SiftConfig
@@ -107,7 +106,7 @@ def test_channels_and_variables_are_in_the_request_when_there_are_any():
     spec = replace(
         SPEC,
         name="digits-1",
-        channels={"train": Path("data"), "labels": Path("labels.csv")},
+        channels={"train": Channel("data"), "labels": Channel("labels.csv")},
         environment={"OMP_NUM_THREADS": "2"},
         max_run_seconds=60,
     )
@@ -167,7 +166,6 @@ def test_a_job_is_named_by_its_script_and_the_time(program: str, name: str):
 @pytest.mark.parametrize(
     ("instance", "told"),
     [
-        ("ml.g5.xlarge", "this build cannot launch jobs in SageMaker (--instance ml.g5.xlarge)"),
         ("proces", "unknown instance 'proces' (did you mean process?)"),
         ("local-gpu", "unknown instance 'local-gpu' (did you mean local_gpu?)"),
         ("gpu", "unknown instance 'gpu' (did you mean local_gpu?)"),
@@ -179,8 +177,8 @@ def test_an_instance_that_is_not_served_is_named_with_what_to_use(instance: str,
     with pytest.raises(InstanceNotServed) as caught:
         plan(replace(SPEC, instance=instance), HERE)
     assert str(caught.value) == (
-        f"{told}: use --instance process (a process on this machine), local (a Docker container) "
-        "or local_gpu (one with this machine's GPUs)"
+        f"{told}: use --instance process (a process on this machine), local (a Docker container), "
+        "local_gpu (one with this machine's GPUs), or one of SageMaker's, such as ml.g5.xlarge"
     )
 
 
@@ -213,9 +211,9 @@ def test_the_toolkits_own_switches_pass():
         ({"hyperparameters": {f"k{i}": i for i in range(97)}}, "101 hyperparameters"),
         ({"environment": {"1A": ""}}, "'1A' cannot be the name of an environment variable"),
         ({"environment": {"A": "x" * 513}}, "'A' is longer than the 512"),
-        ({"channels": {"a b": Path()}}, "'a b' cannot be a channel's name"),
-        ({"channels": {"..": Path()}}, "'..' cannot be a channel's name"),
-        ({"channels": {f"c{i}": Path() for i in range(21)}}, "21 channels"),
+        ({"channels": {"a b": Channel("d")}}, "'a b' cannot be a channel's name"),
+        ({"channels": {"..": Channel("d")}}, "'..' cannot be a channel's name"),
+        ({"channels": {f"c{i}": Channel("d") for i in range(21)}}, "21 channels"),
         ({"max_run_seconds": 0}, "--max-run 0"),
         ({"max_run_seconds": 2419201}, "--max-run 2419201"),
     ],
