@@ -69,7 +69,7 @@ class _Told:
         error = response.get("Error", {})
         meta = response.get("ResponseMetadata", {})
         self.code = str(error.get("Code", "Unknown"))
-        self.text = str(error.get("Message", "")) or "no word of why"
+        self.text = str(error.get("Message", "")).strip().rstrip(".") or "no word of why"
         self.status = int(meta.get("HTTPStatusCode", 0) or 0)
         self.headers: Mapping[str, str] = meta.get("HTTPHeaders", {})
         self.permission = permission
@@ -174,6 +174,10 @@ def _not_found(told: _Told) -> SiftLaunchError:
     return ResourceNotFound(f"{told.what}: there is no such thing in this account and region")
 
 
+def _no_such(told: _Told) -> SiftLaunchError:
+    return ValidationError(f"{told.what}: {told.text}: name one of this account and region")
+
+
 def _in_use(told: _Told) -> SiftLaunchError:
     return ResourceInUse(f"{told.what}: {told.text}: choose another --name")
 
@@ -183,7 +187,7 @@ def _over_limit(told: _Told) -> SiftLaunchError:
 
 
 def _invalid(told: _Told) -> SiftLaunchError:
-    if told.text.rstrip(".").endswith("resource not found"):  # as SageMaker says of its jobs
+    if told.text.endswith("resource not found"):  # as SageMaker says of its jobs
         return _not_found(told)
     return ValidationError(f"AWS refuses {told.what}: {told.text}")
 
@@ -207,6 +211,8 @@ _CODES: dict[Callable[[_Told], SiftLaunchError], str] = {
     _no_role: "NoSuchEntity NoSuchEntityException",
     _no_image: "RepositoryNotFoundException ImageNotFoundException",
     _not_found: "ResourceNotFound ResourceNotFoundException NoSuchResourceException",
+    _no_such: """NotFoundException InvalidSubnetID.NotFound InvalidGroup.NotFound
+        InvalidSubnetId.Malformed InvalidSubnetID.Malformed InvalidGroupId.Malformed""",
     _in_use: "ResourceInUse ResourceInUseException",
     _over_limit: "ResourceLimitExceeded ServiceQuotaExceededException",
     _invalid: "ValidationException ValidationError",
@@ -237,7 +243,7 @@ def _failure(error: Exception, what: str, profile: str | None) -> SiftLaunchErro
     if isinstance(error, of.EndpointConnectionError):
         return _no_connection(str(error.kwargs.get("endpoint_url", "")), what)
     if isinstance(error, of.HTTPClientError | of.ResponseStreamingError | of.IncompleteReadError):
-        return CloudUnreachable(f"AWS is not reached, while {what}: {_short(error)}")
+        return CloudUnreachable(f"AWS is not reached ({what}): {_short(error)}")
     return CloudRefused(f"{what}: {error}")
 
 
@@ -261,8 +267,7 @@ def _no_connection(address: str, what: str) -> SiftLaunchError:
         hint = f"did you mean {' or '.join(near)}?" if near else "such as us-east-1, eu-west-1"
         return RegionError(f"nobody answers in region {found[1]}, which is not a known one: {hint}")
     return CloudUnreachable(
-        f"AWS is not reached, while {what}: no connection to {address or 'it'}: "
-        "is this machine online?"
+        f"AWS is not reached ({what}): no connection to {address or 'it'}: is this machine online?"
     )
 
 

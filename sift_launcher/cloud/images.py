@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -43,14 +44,31 @@ def image_facts(wished: str | None, instance: str, clients: Clients) -> ImageFac
     name = STOCK if wished is None else wished
     if name == STOCK:
         name = _stock(instance, clients.region)
-    found = check_place(name, clients.region)
-    if is_stock_account(found["account"]):
+    place = ecr_image(name, clients.region)
+    if is_stock_account(place.account):
         return _fit(ImageFacts(name, "", "amd64", None, "toolkit"), instance)
-    return _fit(_look_up(name, found, architecture(instance), clients), instance)
+    return _fit(_look_up(name, place, architecture(instance), clients), instance)
 
 
-def check_place(name: str, region: str) -> re.Match[str]:
-    """Raises ImageUnfit unless the image lies where SageMaker pulls from: ECR of `region`."""
+@dataclass(frozen=True)
+class EcrImage:
+    """Where an image lies in ECR."""
+
+    account: str
+    region: str
+    name: str
+    """The repository's."""
+
+    tag: str | None = None
+    digest: str | None = None
+
+    def __str__(self) -> str:
+        return f"repository {self.name} of {self.account}"
+
+
+def ecr_image(name: str, region: str) -> EcrImage:
+    """Where the image `name` lies. Raises ImageUnfit unless it is where SageMaker pulls from: ECR
+    of `region`."""
     found = _ECR.fullmatch(name)
     if found is None:
         raise ImageUnfit(
@@ -63,12 +81,12 @@ def check_place(name: str, region: str) -> re.Match[str]:
             f"image {name} lies in {found['region']}, and the job runs in {region}: push it to "
             f"ECR of {region}, or run the job with --region {found['region']}"
         )
-    return found
+    return EcrImage(**found.groupdict())
 
 
 def check_is_there(name: str, clients: Clients) -> None:
     """Raises ImageUnfit unless ECR holds the image."""
-    _manifest(name, check_place(name, clients.region), clients)
+    _manifest(name, ecr_image(name, clients.region), clients)
 
 
 def _stock(instance: str, region: str) -> str:
@@ -91,12 +109,12 @@ def _fit(facts: ImageFacts, instance: str) -> ImageFacts:
     )
 
 
-def _look_up(name: str, found: re.Match[str], wished: str, clients: Clients) -> ImageFacts:
-    digest, manifest = _manifest(name, found, clients)
+def _look_up(name: str, place: EcrImage, wished: str, clients: Clients) -> ImageFacts:
+    digest, manifest = _manifest(name, place, clients)
     if "manifests" in manifest:  # several architectures under one name
         digest = _of_architecture(name, manifest["manifests"], wished)
-        digest, manifest = _manifest(name, found, clients, digest)
-    config = _config(name, found, manifest["config"]["digest"], clients)
+        digest, manifest = _manifest(name, place, clients, digest)
+    config = _config(name, place, manifest["config"]["digest"], clients)
     attributes = {
         "Id": digest,
         "Architecture": config.get("architecture", "amd64"),
@@ -106,15 +124,14 @@ def _look_up(name: str, found: re.Match[str], wished: str, clients: Clients) -> 
 
 
 def _manifest(
-    name: str, found: re.Match[str], clients: Clients, digest: str | None = None
+    name: str, place: EcrImage, clients: Clients, digest: str | None = None
 ) -> tuple[str, dict[str, Any]]:
-    digest = digest or found["digest"]
-    wished = {"imageDigest": digest} if digest else {"imageTag": found["tag"] or "latest"}
-    resource = f"repository {found['name']} of {found['account']}"
-    with explained(f"ecr:BatchGetImage on {resource}", f"looking up {name}", clients.profile):
+    digest = digest or place.digest
+    wished = {"imageDigest": digest} if digest else {"imageTag": place.tag or "latest"}
+    with explained(f"ecr:BatchGetImage on {place}", f"looking up {name}", clients.profile):
         answer = clients("ecr").batch_get_image(
-            registryId=found["account"],
-            repositoryName=found["name"],
+            registryId=place.account,
+            repositoryName=place.name,
             imageIds=[wished],
             acceptedMediaTypes=list(_KINDS),
         )
@@ -122,7 +139,7 @@ def _manifest(
         told = next((each.get("failureReason", "") for each in answer.get("failures", [])), "")
         raise ImageUnfit(
             f"there is no image {name} ({told or 'ECR does not have it'}): aws ecr list-images "
-            f"--repository-name {found['name']} shows those there are"
+            f"--repository-name {place.name} shows those there are"
         )
     image = answer["images"][0]
     return str(image["imageId"].get("imageDigest", "")), json.loads(image["imageManifest"])
@@ -142,15 +159,14 @@ def _of_architecture(name: str, manifests: list[dict[str, Any]], wished: str) ->
     return there[wished]
 
 
-def _config(name: str, found: re.Match[str], digest: str, clients: Clients) -> dict[str, Any]:
-    resource = f"repository {found['name']} of {found['account']}"
+def _config(name: str, place: EcrImage, digest: str, clients: Clients) -> dict[str, Any]:
     with explained(
-        f"ecr:GetDownloadUrlForLayer on {resource}",
+        f"ecr:GetDownloadUrlForLayer on {place}",
         f"reading the labels of {name}",
         clients.profile,
     ):
         url = clients("ecr").get_download_url_for_layer(
-            registryId=found["account"], repositoryName=found["name"], layerDigest=digest
+            registryId=place.account, repositoryName=place.name, layerDigest=digest
         )["downloadUrl"]
     try:
         with urlopen(url, timeout=_PATIENCE_SECONDS) as answer:

@@ -66,6 +66,16 @@ def ask_prices(spec: JobSpec, clients: Clients, now: float | None = None) -> Ask
     return Asked(_prices(kept, spec.spot) if kept else None, question=question)
 
 
+def selling_regions(instance: str, clients: Clients) -> list[str]:
+    """The regions in which AWS's price list has `instance` for training, by name."""
+    found = {
+        product["product"]["attributes"].get("regionCode", "")
+        for product in _products("AmazonSageMaker", {"instanceName": instance}, clients)
+        if _is_training(product["product"]["attributes"], instance)
+    }
+    return sorted(found - {""})
+
+
 @dataclass(frozen=True)
 class _Kept:
     """A price as it is kept in the state folder."""
@@ -103,9 +113,8 @@ def _training_price(instance: str, clients: Clients) -> float:
 
 def _is_training(attributes: Mapping[str, str], instance: str) -> bool:
     # Warm pools, plans and studios have products of the same instance: this is the job's own.
-    return attributes.get("usagetype", "").rpartition("-")[2] == f"Train:{instance}" or (
-        attributes.get("component") == "Training"
-    )
+    usage = f"-{attributes.get('usagetype', '')}"  # USE1-Train:ml.g5.xlarge
+    return usage.endswith(f"-Train:{instance}") or attributes.get("component") == "Training"
 
 
 def _products(
