@@ -52,8 +52,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _instead(error: click.NoSuchOption) -> str:
-    if error.possibilities:
-        return f"; did you mean {' or '.join(sorted(error.possibilities))}?"
+    from difflib import get_close_matches
+
+    if near := get_close_matches(error.option_name, error.possibilities or (), cutoff=0.7):
+        return f"; did you mean {' or '.join(near)}?"
     return "; what the script should get goes after --"
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from sift_launcher.cli.root import Root, complete_first_word, meant_subcommand
 from sift_launcher.cli.train_options import SECTIONS
-from sift_launcher.errors import ScriptError
+from sift_launcher.errors import OptionError, ScriptError, SettingsFileError
+from sift_launcher.paths import absolute
 
 HELP = """Train SCRIPT as a managed job, on only the samples that teach it something.
 
@@ -23,10 +27,9 @@ A script that has the name of a command below is reached with its path, as in ./
 @click.pass_context
 def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **typed: Any) -> None:
     """Makes the specification of what was typed, plans it, and prints or runs the plan."""
-    from sift_launcher.cli.pulling import pull_with_report
-    from sift_launcher.cli.to_spec import parse_pairs, to_spec
-    from sift_launcher.plan import check, plan
-    from sift_launcher.surroundings import gather
+    from sift_launcher.cli.to_spec import to_spec
+    from sift_launcher.instances import is_cloud
+    from sift_launcher.plan import check
 
     if surplus:
         raise click.UsageError(
@@ -34,21 +37,65 @@ def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **type
         )
     if (meant := meant_subcommand(script)) is not None:
         raise ScriptError(f"no such script: {script} (did you mean sift-launch {meant}?)")
-    values = parse_pairs(typed)
+    values = _with_settings(context, script, typed)
     spec = to_spec(script, context.obj, values)
     check(spec)
-    if values["dry_run"]:
-        from sift_launcher.cli.show_plan import show_plan
+    _check_rehearsal(values)
+    if is_cloud(spec.instance):
+        from sift_launcher.cli.train_in_cloud import train_in_cloud
 
-        show_plan(plan(spec, gather(spec)), values["as_json"])
+        train_in_cloud(spec, values)
+    else:
+        from sift_launcher.cli.train_here import train_here
+
+        train_here(spec, values)
+
+
+def _with_settings(context: click.Context, script: str, typed: dict[str, Any]) -> dict[str, Any]:
+    from sift_launcher.cli.settings_file import (
+        Settings,
+        apply_settings,
+        find_settings,
+        read_settings,
+    )
+    from sift_launcher.cli.to_spec import parse_pairs
+
+    def is_typed(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    profile = typed["profile_of_settings"]
+    path = find_settings(_folder_of(script, typed["source_dir"]))
+    if path is None and profile is not None:
+        raise SettingsFileError(
+            f"--with {profile}: there is no sift.toml for {script}; sift-launch init writes one"
+        )
+    options = [each for each in context.command.params if isinstance(each, click.Option)]
+    settings = read_settings(path, options, profile) if path else Settings()
+    return apply_settings(settings, parse_pairs(typed), is_typed)
+
+
+def _folder_of(script: str, source_dir: str | None) -> Path:
+    """Where the script lies; as the SDK has it, it may be named from within the source folder."""
+    place = Path(script)
+    if source_dir is not None and not place.exists():
+        place = Path(source_dir) / script
+    return absolute(place).parent
+
+
+def _check_rehearsal(values: Mapping[str, Any]) -> None:
+    from sift_launcher.instances import check_place
+
+    instance, interruptions = values["instance"], " ".join(values["rehearse_interrupt"])
+    if values["rehearse"]:
+        check_place("rehearse", True, instance)
+    if not interruptions:
         return
-    from sift_launcher.cli.launch import launch
-    from sift_launcher.instances import is_container
-    from sift_launcher.local.standby import Standby
-
-    with Standby(["docker"] if is_container(spec.instance) else []) as standby:
-        planned = plan(spec, gather(spec, pull_with_report))
-        launch(planned, standby, wait=values["wait"], as_json=values["as_json"])
+    for needed, is_there in (("--rehearse", values["rehearse"]), ("--spot", values["spot"])):
+        if not is_there:
+            raise OptionError(
+                f"--rehearse-interrupt {interruptions} takes spot instances away from a job that "
+                f"is rehearsed: add {needed}"
+            )
 
 
 command = Root(

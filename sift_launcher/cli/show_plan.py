@@ -1,12 +1,18 @@
-"""The dry run's printout."""
+"""The plan on the screen: all of it in a dry run, and in short before a job is launched."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
-from sift_launcher.bundle import megabytes
+from sift_launcher.bundle import CodeFile, megabytes
+from sift_launcher.cli.confirm import price_unknown
+from sift_launcher.cloud.cost_limit import cost_limit, in_hours
+from sift_launcher.cloud.facts import Cloud
 from sift_launcher.instances import in_words
+from sift_launcher.paths import local_path
 from sift_launcher.plan import Plan
 
 _FILES_SHOWN = 5
@@ -18,29 +24,45 @@ def show_plan(plan: Plan, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(plan.to_dict(), indent=2) + "\n")
         return
-    bundle = plan.bundle
+    request = json.dumps(plan.request, indent=2).replace("\n", "\n          ")
+    sys.stdout.write(f"{in_short(plan)}\nrequest   {request}\n")
+
+
+def end_dry_run(as_json: bool) -> None:
+    """The last line of a dry run, for a reader."""
+    if not as_json:
+        sys.stdout.write("Nothing was started: this was a dry run.\n")
+
+
+def in_short(plan: Plan) -> str:
+    """What the job is and what it can cost, without the request."""
     lines = [
-        f"job       {plan.name}",
-        f"image     {plan.image}",
-        f"hosts     {_hosts(plan)}",
-        f"code      {len(bundle.files)} files, {megabytes(bundle.size)}, from {bundle.source_dir}",
+        f"{title if n == 0 else '':<9} {line}"
+        for title, texts in _parts(plan)
+        for n, line in enumerate(texts)
     ]
-    largest = sorted(bundle.files, key=lambda file: (-file.size, file.path))[:_FILES_SHOWN]
-    lines += [f"          {megabytes(file.size):>9}  {file.path}" for file in largest]
-    if len(bundle.files) > len(largest):
-        lines.append(f"          and {len(bundle.files) - len(largest)} smaller")
+    return "\n".join(lines)
+
+
+def _parts(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    request, cloud = plan.request, plan.cloud
+    yield "job", [plan.name + (" (a rehearsal on this machine)" if plan.is_rehearsal else "")]
+    yield "image", [plan.image]
     if plan.note:
-        lines.insert(3, f"note      {plan.note}")
-    if bundle.left_out:
-        named = ", ".join(bundle.left_out[:_LEFT_OUT_SHOWN])
-        more = len(bundle.left_out) - _LEFT_OUT_SHOWN
-        lines.append(f"left out  {named}" + (f" and {more} more" if more > 0 else ""))
-    lines += [
-        f"cost      at most ${plan.max_cost_dollars:.2f}",
-        "request   " + json.dumps(plan.request, indent=2).replace("\n", "\n          "),
-        "Nothing was started: this was a dry run.",
-    ]
-    sys.stdout.write("\n".join(lines) + "\n")
+        yield "note", [plan.note]
+    yield "hosts", [_hosts(plan) if cloud is None else _instances(plan.request, cloud)]
+    yield "code", _code(plan)
+    if plan.bundle.left_out:
+        yield "left out", [_left_out(plan.bundle.left_out)]
+    if channels := request.get("InputDataConfig"):
+        yield "data", [_channel(channel, cloud) for channel in channels]
+    output = _place(request["OutputDataConfig"]["S3OutputPath"])
+    yield "output", [f"{output.rstrip('/')}/{plan.name}/output/"]
+    if checkpoints := request.get("CheckpointConfig"):
+        yield "kept", [f"{_place(checkpoints['S3Uri'])} (checkpoints)"]
+    if cloud is not None:
+        yield "role", [request["RoleArn"]]
+    yield "cost", _cost(plan)
 
 
 def _hosts(plan: Plan) -> str:
@@ -59,3 +81,79 @@ def _hosts(plan: Plan) -> str:
     granted_text = f" with {', '.join(granted)}" if granted else ""
     where = in_words(resources | {"InstanceCount": 1})
     return f"{resources['InstanceCount']}, each {where}{granted_text}"
+
+
+def _instances(request: dict[str, Any], cloud: Cloud) -> str:
+    resources, stopping = request["ResourceConfig"], request["StoppingCondition"]
+    kinds = [
+        f"{resources['InstanceCount']} x {resources['InstanceType']} in {cloud.region}",
+        f"{resources['VolumeSizeInGB']} GB each",
+        f"for {in_hours(stopping['MaxRuntimeInSeconds'])} at most",
+    ]
+    if wait := stopping.get("MaxWaitTimeInSeconds"):
+        kinds.append(f"on spot instances, within {in_hours(wait)} with the waiting")
+    if network := request.get("VpcConfig"):
+        kinds.append(f"in {', '.join(network['Subnets'])}")
+    if request.get("EnableNetworkIsolation"):
+        kinds.append("without any network")
+    return ", ".join(kinds)
+
+
+def _code(plan: Plan) -> list[str]:
+    bundle = plan.bundle
+    told = [f"{len(bundle.files)} files, {megabytes(bundle.size)}, from {bundle.source_dir}"]
+    largest = sorted(bundle.files, key=lambda file: (-file.size, file.path))[:_FILES_SHOWN]
+    told += [f"{megabytes(file.size):>9}  {file.path}" for file in largest]
+    if len(bundle.files) > len(largest):
+        told.append(f"and {len(bundle.files) - len(largest)} smaller")
+    return told
+
+
+def _left_out(names: tuple[str, ...]) -> str:
+    more = len(names) - _LEFT_OUT_SHOWN
+    return ", ".join(names[:_LEFT_OUT_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _channel(channel: dict[str, Any], cloud: Cloud | None) -> str:
+    name, source = channel["ChannelName"], channel["DataSource"]
+    kinds = []
+    if (here := source.get("FileDataSource")) is not None:
+        place, distribution = _place(here["FileUri"]), here["FileDataDistributionType"]
+    else:
+        place = source["S3DataSource"]["S3Uri"]
+        distribution = source["S3DataSource"]["S3DataDistributionType"]
+    for upload in cloud.uploads if cloud else ():
+        if upload.channel == name:
+            kinds.append(f"{_size(upload.files)} of {upload.source}, uploaded once")
+    if distribution == "ShardedByS3Key":
+        kinds.append("a share for each host")
+    if "InputMode" in channel:
+        kinds.append(channel["InputMode"])
+    return f"{name}: {place}" + (f" ({'; '.join(kinds)})" if kinds else "")
+
+
+def _size(files: tuple[CodeFile, ...]) -> str:
+    size = megabytes(sum(file.size for file in files))
+    return f"{len(files)} files, {size}" if len(files) != 1 else size
+
+
+def _place(uri: str) -> str:
+    return str(local_path(uri) or uri)
+
+
+def _cost(plan: Plan) -> list[str]:
+    cloud = plan.cloud
+    if cloud is None:
+        return [f"at most ${plan.max_cost_dollars or 0:.2f}"]
+    if cloud.prices is None:
+        return [f"unknown: {price_unknown(cloud)}"]
+    limit = cost_limit(plan.request, cloud.prices)
+    source = f" ({cloud.prices.source})" if cloud.prices.source else ""
+    told = [f"at most ${limit.dollars:.2f} = {limit.formula}{source}"]
+    if limit.spot_dollars is not None:
+        told.append(f"about ${limit.spot_dollars:.2f} on spot instances, as an estimate")
+    elif limit.is_spot:
+        told.append("less on spot instances; how much less is not known")
+    if plan.is_rehearsal:
+        told.append("nothing in this rehearsal")
+    return told

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sift_launcher import request_parts
+from sift_launcher import carried, request_parts
 from sift_launcher.cloud.facts import Cloud
 from sift_launcher.errors import OptionError
 from sift_launcher.job_spec import DEFAULT_VOLUME_SIZE_GB, JobSpec
@@ -18,14 +18,6 @@ from sift_launcher.validation import MAX_RUN_SECONDS
 
 CODE_CHANNEL = "code"
 _ARCHIVE = "sourcedir.tar.gz"
-_CODE_IN_CHANNEL = f"/opt/ml/input/data/{CODE_CHANNEL}/{_ARCHIVE}"
-# A plain image has no `train`: what travels with the code starts the job, once it is unpacked.
-_ENTRYPOINT = (
-    "/bin/sh",
-    "-c",
-    f"mkdir -p /opt/ml/code && python3 -m tarfile -e {_CODE_IN_CHANNEL} /opt/ml/code && "
-    "exec python3 -m sift_entrypoint train",
-)
 _A_DAY = 24 * 60 * 60
 
 
@@ -34,7 +26,7 @@ def cloud_request(spec: JobSpec, surroundings: Surroundings, cloud: Cloud, name:
     by_channel = code_comes_by_channel(spec, cloud)
     code = code_uri(surroundings, name)
     values = request_parts.hyperparameters(
-        spec, surroundings, name, _CODE_IN_CHANNEL if by_channel else code
+        spec, surroundings, name, carried.CODE_ARCHIVE if by_channel else code
     )
     values["sagemaker_region"] = cloud.region
     if request_parts.is_distributed(spec):
@@ -94,7 +86,7 @@ def _algorithm(spec: JobSpec, cloud: Cloud) -> dict[str, Any]:
     if metrics := request_parts.metric_definitions(spec):
         algorithm["MetricDefinitions"] = metrics
     if cloud.image.kind == "plain":
-        algorithm["ContainerEntrypoint"] = list(_ENTRYPOINT)
+        algorithm["ContainerEntrypoint"] = list(carried.cloud_entrypoint())
     return algorithm
 
 

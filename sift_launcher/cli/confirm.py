@@ -1,0 +1,73 @@
+"""Asking before a job is paid for: its budget, and a question where somebody can answer it."""
+
+from __future__ import annotations
+
+import sys
+
+from sift_launcher.cloud.cost_limit import cost_limit
+from sift_launcher.cloud.facts import Cloud
+from sift_launcher.errors import (
+    BudgetExceeded,
+    ConfirmationNeeded,
+    JobInterrupted,
+    PriceUnknown,
+)
+from sift_launcher.plan import Plan
+
+_YES = ("y", "yes")
+
+
+def check_budget(plan: Plan, budget_dollars: float | None) -> None:
+    """Raises BudgetExceeded or PriceUnknown unless the job keeps within its budget, if it has one.
+
+    A rehearsal keeps within that of the job it rehearses.
+    """
+    if budget_dollars is None or plan.cloud is None:
+        return
+    if plan.max_cost_dollars is None:
+        raise PriceUnknown(
+            f"--budget {budget_dollars:g} cannot be kept: {price_unknown(plan.cloud)}"
+        )
+    if plan.max_cost_dollars <= budget_dollars:
+        return
+    raise BudgetExceeded(
+        f"the job can cost ${plan.max_cost_dollars:.2f}, more than --budget {budget_dollars:g}: "
+        f"{_within(plan, plan.cloud, budget_dollars)}"
+    )
+
+
+def confirm(plan: Plan, is_confirmed: bool) -> None:
+    """Asks whether to launch the job, unless that `is_confirmed` or costs nothing.
+
+    Raises ConfirmationNeeded where nobody can be asked, JobInterrupted when the answer is no.
+    """
+    if is_confirmed or plan.cloud is None or plan.is_rehearsal:
+        return
+    cost = (
+        "at a price that is not known"
+        if plan.max_cost_dollars is None
+        else f"which can cost ${plan.max_cost_dollars:.2f}"
+    )
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfirmationNeeded(
+            f"nobody is here to be asked about job {plan.name}, {cost}: add --yes to launch it"
+        )
+    sys.stderr.write(f"Launch job {plan.name}, {cost}? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in _YES:
+        raise JobInterrupted("nothing was launched")
+
+
+def price_unknown(cloud: Cloud) -> str:
+    """That no price is known, why, and what to type."""
+    why = f" ({cloud.price_problem})" if cloud.price_problem else ""
+    return f"what an instance costs is not known{why}; --price USD says it, for an hour of one"
+
+
+def _within(plan: Plan, cloud: Cloud, budget_dollars: float) -> str:
+    seconds = 0
+    if cloud.prices is not None:
+        seconds = cost_limit(plan.request, cloud.prices).longest_run_seconds(budget_dollars)
+    if seconds < 1:
+        return "there is no --max-run that keeps within it; take a smaller --instance or --count"
+    return f"--max-run {seconds} keeps within it"

@@ -1,0 +1,77 @@
+"""Launching a job in SageMaker: the plan first, then whatever would be refused, then the question.
+
+A rehearsal goes the same way, to this machine. SageMaker's SDK, which takes seconds to import, is
+imported once the plan is on the screen, while everything else goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib import import_module
+from threading import Thread
+from typing import Any
+
+from sift_launcher.cli.confirm import check_budget, confirm
+from sift_launcher.cli.show_plan import end_dry_run, in_short, show_plan
+from sift_launcher.cloud.checks import preflight
+from sift_launcher.cloud.client import Clients
+from sift_launcher.console import say
+from sift_launcher.errors import ExtraMissing
+from sift_launcher.job_spec import JobSpec
+from sift_launcher.plan import Plan, plan
+from sift_launcher.surroundings import gather
+
+_SUBMITTER = "sift_launcher.estimator.submit"
+_LAUNCHER = "sift_launcher.cli.launch"
+
+
+def train_in_cloud(spec: JobSpec, values: Mapping[str, Any]) -> None:
+    """Launches the job of `spec`, or shows its plan; `values` are the options by their names.
+
+    Raises the error of whatever SageMaker would refuse; then nothing was started.
+    """
+    if not values["rehearse"]:
+        _train(spec, values)
+        return
+    from sift_launcher.rehearsal.start import rehearse
+
+    rehearsal = rehearse(values["rehearse_on"], values["rehearse_interrupt"])
+    # The account that is rehearsed with is another one.
+    spec = replace(spec, profile=None, region=None, role=None)
+    _train(spec, values, rehearsal)
+
+
+def _train(spec: JobSpec, values: Mapping[str, Any], rehearsal: Any = None) -> None:
+    clients = Clients(spec.region, spec.profile)
+    planned = replace(plan(spec, gather(spec, clients=clients)), is_rehearsal=rehearsal is not None)
+    as_json, is_dry = values["as_json"], values["dry_run"]
+    if is_dry:
+        show_plan(planned, as_json)
+        sys.stdout.flush()
+    else:
+        say(in_short(planned))
+        Thread(target=_import_ahead, daemon=True).start()
+    check_budget(planned, values["budget"])
+    _look_before(planned, clients)
+    if is_dry:
+        end_dry_run(as_json)
+        return
+    confirm(planned, values["yes"])
+    if rehearsal is not None:
+        rehearsal.announce(planned.name)
+    import_module(_LAUNCHER).launch_cloud(planned, wait=values["wait"], as_json=as_json)
+
+
+def _look_before(planned: Plan, clients: Clients) -> None:
+    if planned.cloud is None:
+        return
+    for note in preflight(planned, planned.cloud, clients):
+        say(note)
+
+
+def _import_ahead() -> None:
+    with suppress(ImportError, ExtraMissing):  # told where it is needed
+        import_module(_SUBMITTER)
