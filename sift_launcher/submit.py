@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from sift_launcher.bundle import pack
+from sift_launcher.bundle import CodeBundle, pack
 from sift_launcher.errors import OutputError, ResourceInUse
 from sift_launcher.paths import local_path
 from sift_launcher.plan import Plan
@@ -25,17 +26,23 @@ def submit(plan: Plan, service: TrainingService) -> str:
     Raises ResourceInUse when a job or an output of that name exists, OutputError when the output
     folder cannot be written; then nothing is left behind.
     """
-    archive = local_path(plan.bundle_uri) or Path()
-    made = _pack(plan, archive)
-    try:
+    with packed(plan.bundle, local_path(plan.bundle_uri) or Path(), plan.name):
         return service.create_training_job(**plan.request)["TrainingJobArn"]
+
+
+@contextmanager
+def packed(bundle: CodeBundle, archive: Path, name: str) -> Iterator[None]:
+    """`bundle` is packed as `archive` for job `name`; what raises within leaves nothing of it."""
+    made = _pack(bundle, archive, name)
+    try:
+        yield
     except BaseException:
         archive.unlink(missing_ok=True)
         _remove(made)
         raise
 
 
-def _pack(plan: Plan, archive: Path) -> list[Path]:
+def _pack(bundle: CodeBundle, archive: Path, name: str) -> list[Path]:
     """Writes the archive; returns the folders that had to be made for it, innermost first."""
     made = [folder for folder in archive.parents if not folder.exists()]
     try:
@@ -44,10 +51,10 @@ def _pack(plan: Plan, archive: Path) -> list[Path]:
         _remove(made)
         raise _unwritable(archive, error) from error
     try:
-        pack(plan.bundle, archive)
+        pack(bundle, archive)
     except FileExistsError as error:
         raise ResourceInUse(
-            f"{archive.parents[1]} holds the outputs of a job named {plan.name!r}: choose another "
+            f"{archive.parents[1]} holds the outputs of a job named {name!r}: choose another "
             "--name or --output"
         ) from error
     except BaseException as error:
