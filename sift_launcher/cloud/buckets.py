@@ -70,7 +70,9 @@ def check_channel(use: str, uri: str, count: int, is_sharded: bool, clients: Cli
     """Raises BucketError when nothing lies at `uri`. A note when `count` hosts cannot all get a
     share of it."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    with explained(f"s3:ListBucket on {bucket}", f"looking at {uri} of {use}", clients.profile):
+    with explained(
+        f"s3:ListBucket on arn:aws:s3:::{bucket}", f"looking at {uri} of {use}", clients.profile
+    ):
         answer = clients("s3").list_objects_v2(
             Bucket=bucket, Prefix=prefix, MaxKeys=count if is_sharded else 1
         )
@@ -103,7 +105,9 @@ def _similar_bucket(name: str, clients: Clients) -> str:
 def _similar_prefix(bucket: str, prefix: str, clients: Clients) -> str:
     above, _, last = prefix.rstrip("/").rpartition("/")
     above = f"{above}/" if above else ""
-    with explained(f"s3:ListBucket on {bucket}", f"listing s3://{bucket}/{above}", clients.profile):
+    with explained(
+        f"s3:ListBucket on arn:aws:s3:::{bucket}", f"listing s3://{bucket}/{above}", clients.profile
+    ):
         answer = clients("s3").list_objects_v2(
             Bucket=bucket, Prefix=above, Delimiter="/", MaxKeys=_MANY
         )

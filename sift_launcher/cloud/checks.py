@@ -73,6 +73,20 @@ def preflight(
     return tuple(note for note in notes if note)
 
 
+def check_name(name: str, clients: Clients) -> None:
+    """Raises ResourceInUse when the account has, or had, a training job of that name here."""
+    permission = f"sagemaker:DescribeTrainingJob on training-job/{name}"
+    try:
+        with explained(permission, f"looking for job {name}", clients.profile):
+            clients("sagemaker").describe_training_job(TrainingJobName=name)
+    except ResourceNotFound:
+        return
+    raise ResourceInUse(
+        f"there is a training job {name} already, and SageMaker never gives a name twice: choose "
+        "another --name, or leave it out"
+    )
+
+
 def _outcome(check: _Check, question: Question[str | None], end: float) -> str | None:
     try:
         return question.answer(max(0.0, end - time.monotonic()))
@@ -100,7 +114,7 @@ def _checks(request: Mapping[str, Any], cloud: Cloud, clients: Clients) -> Itera
     image = cloud.image.name
     if is_aws and is_stock_account(ecr_image(image, cloud.region).account):  # others were looked up
         yield _Check(f"image {image}", lambda: check_is_there(image, clients), is_side=True)
-    yield _Check("the name", lambda: _check_name(request["TrainingJobName"], clients))
+    yield _Check("the name", lambda: check_name(request["TrainingJobName"], clients))
     if is_aws:
         yield _Check("the quota", lambda: check_quota(request, clients), is_side=True)
         yield _Check(
@@ -135,18 +149,6 @@ def _code_channels(request: Mapping[str, Any]) -> set[str]:
     code = request.get("HyperParameters", {}).get("sagemaker_submit_directory", "")
     _, _, below = code.strip('"').partition("/opt/ml/input/data/")
     return {below.partition("/")[0]} if below else set()
-
-
-def _check_name(name: str, clients: Clients) -> None:
-    try:
-        with explained("sagemaker:DescribeTrainingJob", f"looking for job {name}", clients.profile):
-            clients("sagemaker").describe_training_job(TrainingJobName=name)
-    except ResourceNotFound:
-        return
-    raise ResourceInUse(
-        f"there is a training job {name} already, and SageMaker never gives a name twice: choose "
-        "another --name, or leave it out"
-    )
 
 
 def _bound(check: Callable[..., str | None], *arguments: Any) -> Callable[[], str | None]:

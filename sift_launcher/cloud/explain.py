@@ -242,9 +242,18 @@ def _failure(error: Exception, what: str, profile: str | None) -> SiftLaunchErro
         return ValidationError(f"{what}: {error}")
     if isinstance(error, of.EndpointConnectionError):
         return _no_connection(str(error.kwargs.get("endpoint_url", "")), what)
-    if isinstance(error, of.HTTPClientError | of.ResponseStreamingError | of.IncompleteReadError):
+    if isinstance(error, _lost_connections(of)):
         return CloudUnreachable(f"AWS is not reached ({what}): {_short(error)}")
     return CloudRefused(f"{what}: {error}")
+
+
+def _lost_connections(of: Any) -> tuple[type[Exception], ...]:
+    return (
+        of.HTTPClientError,
+        of.ConnectionError,
+        of.ResponseStreamingError,
+        of.IncompleteReadError,
+    )
 
 
 def _stale_logins(of: Any) -> tuple[type[Exception], ...]:

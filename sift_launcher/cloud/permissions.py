@@ -86,8 +86,11 @@ def needs(request: Mapping[str, Any], cloud: Cloud) -> Iterator[Need]:
         yield Need(actions, (repository,), "where its image lies")
         yield Need(("ecr:GetAuthorizationToken",), ("*",), "with which it pulls its image")
     if request.get("VpcConfig"):
-        actions = ("ec2:CreateNetworkInterface", "ec2:DescribeSubnets", "ec2:DescribeVpcs")
-        yield Need(actions, ("*",), "with which it joins the network")
+        yield Need(
+            ("ec2:CreateNetworkInterface", "ec2:DescribeSubnets", "ec2:DescribeVpcs"),
+            ("*",),
+            "with which it joins the network",
+        )
 
 
 def _denied(need: Need, cloud: Cloud, clients: Clients) -> Iterator[tuple[str, str, bool]]:

@@ -76,6 +76,30 @@ def selling_regions(instance: str, clients: Clients) -> list[str]:
     return sorted(found - {""})
 
 
+def spot_share(instance: str, clients: Clients) -> float | None:
+    """What EC2's spot market asks for the machine now, as a share of its on-demand price."""
+    machine = instance.removeprefix("ml.")
+    with explained("ec2:DescribeSpotPriceHistory", "asking the spot prices", clients.profile):
+        history = clients("ec2").describe_spot_price_history(
+            InstanceTypes=[machine],
+            ProductDescriptions=["Linux/UNIX"],
+            StartTime=datetime.now(timezone.utc),
+        )["SpotPriceHistory"]
+    filters = {
+        "regionCode": clients.region,
+        "instanceType": machine,
+        "operatingSystem": "Linux",
+        "tenancy": "Shared",
+        "preInstalledSw": "NA",
+        "capacitystatus": "Used",
+    }
+    prices = [p for each in _products("AmazonEC2", filters, clients) for p in _on_demand(each)]
+    spots = [float(each["SpotPrice"]) for each in history]
+    if not prices or not spots:
+        return None
+    return sum(spots) / len(spots) / min(prices)
+
+
 @dataclass(frozen=True)
 class _Kept:
     """A price as it is kept in the state folder."""
@@ -91,7 +115,7 @@ class _Kept:
 
 
 def _fetch(instance: str, is_spot: bool, clients: Clients, now: float) -> Prices:
-    share = Question(lambda: _spot_share(instance, clients)) if is_spot else None
+    share = Question(lambda: spot_share(instance, clients)) if is_spot else None
     kept = _Kept(_training_price(instance, clients), now)
     if share is not None:
         kept = replace(kept, spot_asked=True)
@@ -135,30 +159,6 @@ def _on_demand(product: Mapping[str, Any]) -> Iterator[float]:
             price = float(dimension["pricePerUnit"].get("USD", 0))
             if price > 0:
                 yield price
-
-
-def _spot_share(instance: str, clients: Clients) -> float | None:
-    """What EC2's spot market asks for the machine now, as a share of its on-demand price."""
-    machine = instance.removeprefix("ml.")
-    with explained("ec2:DescribeSpotPriceHistory", "asking the spot prices", clients.profile):
-        history = clients("ec2").describe_spot_price_history(
-            InstanceTypes=[machine],
-            ProductDescriptions=["Linux/UNIX"],
-            StartTime=datetime.now(timezone.utc),
-        )["SpotPriceHistory"]
-    filters = {
-        "regionCode": clients.region,
-        "instanceType": machine,
-        "operatingSystem": "Linux",
-        "tenancy": "Shared",
-        "preInstalledSw": "NA",
-        "capacitystatus": "Used",
-    }
-    prices = [p for each in _products("AmazonEC2", filters, clients) for p in _on_demand(each)]
-    spots = [float(each["SpotPrice"]) for each in history]
-    if not prices or not spots:
-        return None
-    return sum(spots) / len(spots) / min(prices)
 
 
 def _prices(kept: _Kept, is_spot: bool) -> Prices:
