@@ -6,25 +6,16 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from sift_launcher.local.host_runner import HostEnd, RunningHost
+from sift_launcher.local.watch import INTERRUPTED, Halt
 
 PEERS_SECONDS = 10.0
 """How long the other hosts may go on once one has failed: most fail for it by themselves, and say
 so in their logs. What still runs then is stopped as a user would stop it."""
 
 _KILL_AGAIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The times that a job is held to, in seconds."""
-
-    run: float
-    """How long it may train."""
-
-    stop: float
-    """How long a host has between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True)
@@ -40,45 +31,79 @@ class Ending:
     told_to_stop: frozenset[str] = frozenset()
     """The hosts that still ran when SIGTERM was sent."""
 
+    were_killed: bool = False
+    """Some had to be, in the middle of whatever they did."""
+
+    @property
+    def is_interrupted(self) -> bool:
+        """The instances were taken back: the job begins again."""
+        return self.stopped == INTERRUPTED
+
+    @property
+    def is_orderly(self) -> bool:
+        """Every host ended by itself, none by a signal: what it wrote is whole."""
+        codes = [end.exit_code for end in self.ends.values()]
+        return not self.were_killed and all(code is not None and code < 128 for code in codes)
+
+
+class Halts(Protocol):
+    """What may stop the hosts; see Watch."""
+
+    def halt(self) -> Halt | None:
+        """What has to stop them now."""
+
+    def next_look(self) -> float:
+        """In how many seconds to ask again."""
+
+
+class Listener(Protocol):
+    """Who wants to know what is done to the hosts."""
+
+    def on_halt(self, halt: Halt) -> None:
+        """The job, not just the rest of a failed one, is about to be stopped."""
+
+    def before_kill(self) -> None:
+        """Hosts are about to be killed; may be told again and again."""
+
 
 class Attendance:
-    """One job's hosts, from their start until the last of them has ended."""
+    """One attempt's hosts, from their start until the last of them has ended."""
 
     def __init__(
         self,
         hosts: Mapping[str, RunningHost],
-        limits: Limits,
+        halts: Halts,
+        stop_seconds: float,
         is_asked: Callable[[str], bool],
-        on_stopping: Callable[[], None],
+        listener: Listener,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`is_asked`: whether the user has left that wish, `stop` or `kill`. `on_stopping`: called
-        when the job, not just the rest of a failed one, is about to be stopped. `clock`: seconds
-        since any moment."""
+        """`stop_seconds`: what the rest of a failed job has between SIGTERM and SIGKILL.
+        `is_asked`: whether the user has left the wish `kill`. `clock`: seconds since any moment."""
         self._hosts = hosts
-        self._limits = limits
+        self._halts = halts
+        self._stop_seconds = stop_seconds
         self._is_asked = is_asked
-        self._on_stopping = on_stopping
+        self._listener = listener
         self._clock = clock
         self._ends: dict[str, HostEnd] = {}
-        self._last_moment = clock() + limits.run
         self._peers_moment = math.inf
         self._kill_moment = math.inf
         self._stopped: str | None = None
         self._told_to_stop: frozenset[str] | None = None
+        self._were_killed = False
 
     def until_all_ended(self, wait: Callable[[float], None]) -> Ending:
         """`wait` returns when a host may have ended or a wish was left, or after the seconds."""
         while len(self._look()) < len(self._hosts):
-            now = self._clock()
-            if self._told_to_stop is None and self._must_stop(now):
-                self._terminate(now)
-            if now >= self._kill_moment or self._is_asked("kill"):
-                for host in self._hosts.values():
-                    host.kill()
-            moment = self._next_moment()
-            wait(moment - now if moment > now else _KILL_AGAIN_SECONDS)
-        return Ending(self._ends, self._stopped, self._told_to_stop or frozenset())
+            if self._told_to_stop is None:
+                self._stop_if_need_be()
+            if self._clock() >= self._kill_moment or self._is_asked("kill"):
+                self._kill()
+            seconds = self._next_look()
+            wait(seconds if seconds > 0 else _KILL_AGAIN_SECONDS)
+        told = self._told_to_stop or frozenset()
+        return Ending(self._ends, self._stopped, told, self._were_killed)
 
     def _look(self) -> dict[str, HostEnd]:
         for name, host in self._hosts.items():
@@ -87,23 +112,34 @@ class Attendance:
                 continue
             self._ends[name] = end
             if end.exit_code != 0 and self._peers_moment == math.inf:
-                self._peers_moment = self._clock() + min(PEERS_SECONDS, self._limits.stop)
+                self._peers_moment = self._clock() + min(PEERS_SECONDS, self._stop_seconds)
         return self._ends
 
-    def _must_stop(self, now: float) -> bool:
-        return self._is_asked("stop") or now >= min(self._last_moment, self._peers_moment)
-
-    def _terminate(self, now: float) -> None:
+    def _stop_if_need_be(self) -> None:
+        halt = self._halts.halt()
         has_failed = self._peers_moment < math.inf
-        if not has_failed:
-            self._stopped = "Stopped" if now < self._last_moment else "MaxRuntimeExceeded"
-            self._on_stopping()
-        self._kill_moment = now + self._limits.stop
+        if has_failed:
+            # Whatever comes now, a failed job stays failed.
+            if halt is not None or self._clock() >= self._peers_moment:
+                self._terminate(self._stop_seconds)
+        elif halt is not None:
+            self._stopped = halt.secondary
+            self._listener.on_halt(halt)
+            self._terminate(halt.grace)
+
+    def _terminate(self, grace: float) -> None:
+        self._kill_moment = self._clock() + grace
         self._told_to_stop = frozenset(self._hosts) - frozenset(self._ends)
         for name in self._told_to_stop:
             self._hosts[name].terminate()
 
-    def _next_moment(self) -> float:
+    def _kill(self) -> None:
+        self._were_killed = True
+        self._listener.before_kill()
+        for host in self._hosts.values():
+            host.kill()
+
+    def _next_look(self) -> float:
         if self._told_to_stop is not None:
-            return self._kill_moment
-        return min(self._last_moment, self._peers_moment)
+            return self._kill_moment - self._clock()
+        return min(self._halts.next_look(), self._peers_moment - self._clock())

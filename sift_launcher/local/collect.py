@@ -12,15 +12,17 @@ from sift_launcher.local.tree import HostTree
 RECEIPT_FILES = ("receipt*.json", "receipt.svg", "receipt.png")
 
 
-def collect(trees: Mapping[str, HostTree], destination: Path) -> Path:
+def collect(
+    trees: Mapping[str, HostTree], destination: Path, *, with_receipts: bool = True
+) -> Path:
     """Packs the models and the outputs of all hosts below `destination`; returns the archive of
     the model.
 
     As in the service, model.tar.gz and output.tar.gz hold the *contents* of the first host's
     folders. There, other hosts' files of the same names are lost; here they are in archives of
     their own, below <host>/, where a host left any. The receipts of all ranks lie beside the first
-    host's archives, unpacked. Each archive is there whole or not at all. Raises OSError when
-    `destination` cannot be written; the trees are as they were.
+    host's archives, unpacked, unless `with_receipts` is false. Each archive is there whole or not
+    at all. Raises OSError when `destination` cannot be written; the trees are as they were.
     """
     for host, tree in trees.items():
         folder = folder_of(host, destination)
@@ -29,7 +31,8 @@ def collect(trees: Mapping[str, HostTree], destination: Path) -> Path:
             if is_first or any(source.iterdir()):
                 folder.mkdir(parents=True, exist_ok=True)
                 _pack(source, folder / archive)
-        _copy_receipts(tree, destination, folder)
+        if with_receipts:
+            _copy_receipts(tree, destination, folder)
     return destination / "model.tar.gz"
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from sift_launcher.engine import connect_here, engine_address, reached
 from sift_launcher.errors import EngineUnavailable, ImageUnfit
-from sift_launcher.instances import LOCAL_GPU
+from sift_launcher.local import players
 from sift_launcher.local.container_host import ContainerHost
 from sift_launcher.local.host_runner import RunningHost
 from sift_launcher.local.leftovers import kill_processes, labels, remove_all
 from sift_launcher.local.machine import MachineShare
+from sift_launcher.local.places import BASE
 from sift_launcher.local.records import JobRecord
-from sift_launcher.local.tree import BASE, HostTree
+from sift_launcher.local.tree import HostTree
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -45,6 +46,8 @@ class ContainerRunner:
         settings = record.settings()
         self._record = record
         self._request = record.request()
+        self._image = players.image_of(self._request, players.of_settings(settings))
+        self._has_gpus = bool(settings["Gpus"])
         self._share = MachineShare.from_dict(settings["Share"])
         self._user = str(settings["User"])
         self._groups = list(settings["Groups"])
@@ -110,10 +113,6 @@ class ContainerRunner:
             running.attend()
         return running
 
-    @property
-    def _image(self) -> str:
-        return str(self._request["AlgorithmSpecification"]["TrainingImage"])
-
     def _create(self, api: APIClient, host: str, tree: HostTree, names: Path | None) -> str:
         from docker.types import LogConfig
 
@@ -139,7 +138,7 @@ class ContainerRunner:
                 mem_limit=self._share.memory_bytes,
                 memswap_limit=self._share.memory_bytes,
                 nano_cpus=int(self._share.cpus * 1e9) if self._share.cpus else None,
-                device_requests=_devices(self._request),
+                device_requests=_all_gpus() if self._has_gpus else None,
             ),
         )
         return str(created["Id"])
@@ -172,11 +171,9 @@ def _mounts(tree: HostTree, names: Path | None) -> list[Any]:
     return mounts
 
 
-def _devices(request: Mapping[str, Any]) -> list[Any] | None:
+def _all_gpus() -> list[Any]:
     from docker.types import DeviceRequest
 
-    if request["ResourceConfig"]["InstanceType"] != LOCAL_GPU:
-        return None
     return [DeviceRequest(count=-1, capabilities=[["gpu"]])]
 
 

@@ -7,15 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sift_launcher.cloud.instance_types import has_gpu
 from sift_launcher.engine import EngineTraits, check_gpu, connect_here, traits
 from sift_launcher.images import inspect_image
 from sift_launcher.instances import LOCAL_GPU
+from sift_launcher.local import players
 from sift_launcher.local.leftovers import sweep
 from sift_launcher.local.machine import MachineShare
+from sift_launcher.local.stand_in import StandIn
 
 
-def container_settings(request: dict[str, Any], share: MachineShare, jobs: Path) -> dict[str, Any]:
-    """The settings of the job's record: its share of the machine, complete, and its user.
+def container_settings(
+    request: dict[str, Any], share: MachineShare, jobs: Path, stand_in: StandIn | None = None
+) -> dict[str, Any]:
+    """The settings of the job's record: its share of the machine, complete, its GPUs, its user.
 
     On the way it removes what dead jobs of the folder `jobs` left in the engine. Raises
     EngineUnavailable, ImageUnfit, DeviceUnavailable, or OptionError for a share that the engine
@@ -25,11 +30,11 @@ def container_settings(request: dict[str, Any], share: MachineShare, jobs: Path)
     try:
         engine = traits(client)
         sweep(client.api, jobs)
-        image = request["AlgorithmSpecification"]["TrainingImage"]
+        image = players.image_of(request, stand_in)
         inspect_image(client, image, engine, share.platform)
     finally:
         client.close()
-    if request["ResourceConfig"]["InstanceType"] == LOCAL_GPU:
+    if players.instance_of(request) == LOCAL_GPU:
         check_gpu(engine)
     share.check(engine)
     memory_bytes = share.memory_bytes or engine.memory_bytes
@@ -37,10 +42,16 @@ def container_settings(request: dict[str, Any], share: MachineShare, jobs: Path)
     shm_bytes = share.shm_bytes or memory_bytes // 2
     return {
         "Share": replace(share, shm_bytes=shm_bytes).to_dict(),
+        "Gpus": _has_gpus(players.instance_of(request), engine),
         "User": user_of(engine),
         # Data that only a group may read is read in a process too.
         "Groups": [] if engine.is_rootless else [str(group) for group in os.getgroups()],
     }
+
+
+def _has_gpus(instance: str, engine: EngineTraits) -> bool:
+    """An instance that is played has GPUs if the engine has: it is played without, too."""
+    return instance == LOCAL_GPU or (engine.has_nvidia and has_gpu(instance))
 
 
 def user_of(engine: EngineTraits) -> str:

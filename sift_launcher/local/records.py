@@ -7,8 +7,10 @@
         lock             held by the job's supervisor as long as it lives
         pid              of the supervisor
         stop, kill       there once the user asked for it
+        interrupt        there until the instances of a spot job are taken back, if asked for
         logs/<host>.log  what the job printed
         hosts/<host>/    the /opt/ml tree of every host, until it is collected
+        inputs/          what was fetched for them, as long
 
 The holder of the lock is the only writer of `status.json`: first the service that makes the
 record, then the supervisor that inherits the open lock, and, should that one die, whoever finds
@@ -58,6 +60,11 @@ class JobRecord:
         return self.folder / "hosts"
 
     @property
+    def inputs(self) -> Path:
+        """The folder of what was fetched or made for the hosts; gone when they are."""
+        return self.folder / "inputs"
+
+    @property
     def supervisor_log(self) -> Path:
         """What the supervisor itself had to say; empty unless it broke."""
         return self.folder / "supervisor.log"
@@ -86,8 +93,12 @@ class JobRecord:
             write_json(self.folder / "status.json", status)
 
     def ask(self, wish: str) -> None:
-        """Leaves a wish (`stop` or `kill`) for the supervisor to find."""
+        """Leaves a wish (`stop`, `kill` or `interrupt`) for the supervisor to find."""
         (self.folder / wish).touch()
+
+    def withdraw(self, wish: str) -> None:
+        """Takes a wish back, once it is fulfilled."""
+        (self.folder / wish).unlink(missing_ok=True)
 
     def is_asked(self, wish: str) -> bool:
         """Whether that wish was left."""

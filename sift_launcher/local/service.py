@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from itertools import islice
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from sift_launcher.errors import JobHasEnded, ValidationError
+from sift_launcher.local import players
 from sift_launcher.local.container_settings import container_settings
 from sift_launcher.local.leftovers import remove_left_over
 from sift_launcher.local.machine import MachineShare
 from sift_launcher.local.process import kill_left_over
 from sift_launcher.local.records import JobRecord, JobRecords, no_such_job
-from sift_launcher.local.request_check import check_request, runs_in_containers
+from sift_launcher.local.request_check import check_request
+from sift_launcher.local.stand_in import StandIn
 from sift_launcher.local.standby import Standby
 from sift_launcher.local.status import ENDED, Status, created, ended
 from sift_launcher.local.tree import hosts_of
@@ -26,7 +29,7 @@ from sift_launcher.validation import is_job_name
 
 STOP_SECONDS = 120.0  # SageMaker's time between SIGTERM and SIGKILL
 
-_ARN = "arn:aws:sagemaker:local:000000000000:training-job/"
+_LOCAL_REGION, _LOCAL_ACCOUNT = "local", "000000000000"
 
 
 class LocalTrainingService:
@@ -43,24 +46,29 @@ class LocalTrainingService:
         stop_seconds: float | None = None,
         share: MachineShare | None = None,
         standby: Standby | None = None,
+        stand_in: StandIn | None = None,
     ) -> None:
         """`home`: the state folder, by default the user's. `stop_seconds`: how long a job has to
         stop by itself, by default $SIFT_LAUNCHER_STOP_SECONDS, else SageMaker's 120. `share`: what
-        each container of a job gets of this machine. `standby`: what supervises the first job."""
+        each container of a job gets of this machine. `standby`: what supervises the first job.
+        `stand_in`: how jobs are played that were written for SageMaker; None: they are refused."""
         self._records = JobRecords(home)
         self._stop_seconds = _stop_seconds() if stop_seconds is None else stop_seconds
         self._share = share or MachineShare()
         self._standby = standby
+        self._stand_in = stand_in
 
     def create_training_job(self, **request: Any) -> dict[str, str]:
         """Starts a job and returns at once. Raises ValidationError or ResourceInUse, and for a job
         in Docker EngineUnavailable, ImageUnfit or DeviceUnavailable."""
-        check_request(request)
+        check_request(request, self._stand_in)
         name = request["TrainingJobName"]
-        arn = _ARN + name
+        arn = _arn(request, self._stand_in)
         settings = {"StopSeconds": self._stop_seconds, "TrainingJobArn": arn}
-        if runs_in_containers(request):
-            settings |= container_settings(request, self._share, self._records.folder)
+        settings |= players.to_settings(self._stand_in)
+        if players.runs_in_containers(request, self._stand_in):
+            jobs = self._records.folder
+            settings |= container_settings(request, self._share, jobs, self._stand_in)
         record, lock = self._records.create(name, request, settings, created(time.time()))
         standby, self._standby = self._standby or Standby(), None
         try:
@@ -87,21 +95,48 @@ class LocalTrainingService:
         self._ask(TrainingJobName, "stop")
         return self._ask(TrainingJobName, "kill")
 
+    def interrupt_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
+        """Takes the instances of a spot job back, as of now. Raises ValidationError for one that
+        is on no spot instances of a stand-in."""
+        record = self._record(TrainingJobName)
+        is_spot = record.request().get("EnableManagedSpotTraining", False)
+        if not is_spot or players.of_settings(record.settings()) is None:
+            raise ValidationError(
+                f"job {record.name} is on no spot instance: nothing can interrupt it; start one "
+                "with --spot"
+            )
+        return self._ask(TrainingJobName, "interrupt")
+
     def list_training_jobs(
         self,
         *,
         StatusEquals: str | None = None,
         NameContains: str | None = None,
+        CreationTimeAfter: datetime | None = None,
+        CreationTimeBefore: datetime | None = None,
+        SortOrder: str = "Descending",
         MaxResults: int | None = None,
-    ) -> dict[str, list[dict[str, Any]]]:
-        """Summaries of the jobs, newest first."""
+        NextToken: str | None = None,
+    ) -> dict[str, Any]:
+        """Summaries of the jobs by the time they were created, all of them unless `MaxResults`
+        says otherwise. Records beyond those that are wanted are not read."""
+        names = self.names()
+        if SortOrder == "Ascending":
+            names.reverse()
+        if NextToken is not None:
+            names = names[names.index(NextToken) + 1 :] if NextToken in names else []
+        after = CreationTimeAfter.timestamp() if CreationTimeAfter else 0.0
+        before = CreationTimeBefore.timestamp() if CreationTimeBefore else math.inf
         summaries = (
             _summary(record, status)
-            for record, status in self._all()
+            for record, status in self._all(name for name in names if (NameContains or "") in name)
             if StatusEquals in (None, status["TrainingJobStatus"])
-            and (NameContains or "") in record.name
+            and after < status["CreationTime"] < before
         )
-        return {"TrainingJobSummaries": list(islice(summaries, MaxResults))}
+        listed = list(islice(summaries, MaxResults))
+        # Whether there is more is only known by looking.
+        more = {"NextToken": listed[-1]["TrainingJobName"]} if listed and any(summaries) else {}
+        return {"TrainingJobSummaries": listed} | more
 
     def record(self, name: str) -> JobRecord:
         """The record of a job that exists. Raises ResourceNotFound."""
@@ -123,8 +158,9 @@ class LocalTrainingService:
             raise no_such_job(name)
         return self._records[name]
 
-    def _all(self) -> Iterator[tuple[JobRecord, Status]]:
-        for record in self._records:
+    def _all(self, names: Iterable[str]) -> Iterator[tuple[JobRecord, Status]]:
+        for name in names:
+            record = self._records[name]
             yield record, self._status(record)
 
     def _status(self, record: JobRecord) -> Status:
@@ -145,7 +181,7 @@ class LocalTrainingService:
         status = self._status(record)
         if status["TrainingJobStatus"] in ENDED:
             raise JobHasEnded(
-                f"job {name} is over ({status['TrainingJobStatus']}): there is nothing to stop"
+                f"job {name} is over ({status['TrainingJobStatus']}): there is nothing to {wish}"
             )
         record.ask(wish)
         # The supervisor looks for wishes after it has said who it is: without a pid it will see it.
@@ -153,6 +189,14 @@ class LocalTrainingService:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         return {}
+
+
+def _arn(request: dict[str, Any], stand_in: StandIn | None) -> str:
+    region, account = _LOCAL_REGION, _LOCAL_ACCOUNT
+    if stand_in is not None:
+        region = stand_in.environment.get("AWS_DEFAULT_REGION", region)
+        account = request["RoleArn"].split(":")[4]
+    return f"arn:aws:sagemaker:{region}:{account}:training-job/{request['TrainingJobName']}"
 
 
 def _stop_seconds() -> float:
@@ -168,7 +212,7 @@ def _stop_seconds() -> float:
 def _bury(record: JobRecord, status: Status) -> Status:
     """Marks a job as failed whose supervisor is gone. The caller holds the lock."""
     request = record.request()
-    if runs_in_containers(request):
+    if players.runs_in_containers(request, players.of_settings(record.settings())):
         remove_left_over(record)
     for host in hosts_of(request):
         kill_left_over(record.hosts / host)
@@ -204,7 +248,13 @@ def _description(record: JobRecord, status: Status) -> dict[str, Any]:
 
 
 def _summary(record: JobRecord, status: Status) -> dict[str, Any]:
-    keys = ("CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus")
+    keys = (
+        "CreationTime",
+        "TrainingEndTime",
+        "LastModifiedTime",
+        "TrainingJobStatus",
+        "SecondaryStatus",
+    )
     return {
         "TrainingJobName": record.name,
         "TrainingJobArn": record.settings()["TrainingJobArn"],

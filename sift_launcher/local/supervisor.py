@@ -9,25 +9,32 @@ job's own processes do not get it.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from sift_launcher.errors import SiftLaunchError
-from sift_launcher.local.attend import Attendance, Ending, Limits
-from sift_launcher.local.collect import collect, folder_of
+from sift_launcher.local import players
+from sift_launcher.local.attempt import Attempt
+from sift_launcher.local.attend import Ending
 from sift_launcher.local.container import ContainerRunner
 from sift_launcher.local.host_runner import HostRunner
+from sift_launcher.local.interruptions import Interruptions, moment, told
+from sift_launcher.local.outputs import put_outputs
+from sift_launcher.local.places import needs_s3, output_uri
 from sift_launcher.local.process import ProcessRunner
+from sift_launcher.local.reasons import Reasons, told_of
 from sift_launcher.local.records import JobRecord
 from sift_launcher.local.status import ended, entered
-from sift_launcher.local.tree import HostTree, hosts_of, lay_out
-from sift_launcher.local.verdict import ROOM, failure
 from sift_launcher.local.wakeups import Wakeups
-from sift_launcher.local.working_folder import Snapshot, keep_written, snapshot
-from sift_launcher.paths import file_uri, local_path
+from sift_launcher.local.watch import INTERRUPTED, Limits, Watch
+from sift_launcher.paths import local_path
+
+_DEFAULT_RUN_SECONDS = 24 * 60 * 60  # SageMaker's, where a request names none
 
 
 def main(folder: str) -> None:
@@ -47,92 +54,137 @@ class Supervisor:
         self._request = record.request()
         self._settings = record.settings()
         self._status = record.status()
-        self._code: dict[str, Snapshot] = {}
-        output = local_path(self._request["OutputDataConfig"]["S3OutputPath"])
-        self._output = (output or record.folder) / record.name / "output"
+        self._stand_in = players.of_settings(self._settings)
+        self._spot = self._interruptions()
+        self._watch = Watch(
+            self._limits(),
+            record.is_asked,
+            self._spot,
+            waited=time.time() - self._status["CreationTime"],
+        )
+        self._reasons = Reasons(players.is_played(self._request, self._stand_in))
+        self._retries = self._request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
 
     def run(self) -> None:
-        """Lays out, trains, collects; whatever goes wrong on the way is the job's failure."""
+        """Attempts until one is the last; whatever goes wrong on the way is the job's failure."""
+        while self._is_to_be_repeated():
+            self._clear()
+            self._end_lines()
+            self._enter("InProgress", "Starting")
+
+    def _is_to_be_repeated(self) -> bool:
+        attempt: Attempt | None = None
         try:
-            runner = self._runner()
-            trees = self._lay_out(runner)
-            ending = self._train(runner, trees)
-        except OSError as error:
-            self._fail(f"the job could not be started: {_told(error)}")
-            return
-        except SiftLaunchError as error:
-            self._fail(f"the job could not be started: {error}")
-            return
-        self._finish(trees, ending)
+            attempt = self._attempt()
+            ending = attempt.run()
+        except (OSError, SiftLaunchError) as error:
+            reason = self._reasons.of_no_end(error, has_trained=bool(attempt and attempt.trees))
+            if self._is_retried(reason):
+                return True
+            self._fail(reason)
+            return False
+        if ending.is_interrupted:
+            self._enter("InProgress", INTERRUPTED)
+            return True
+        found = None if ending.stopped else self._reasons.of_end(attempt.trees, ending)
+        if found is not None and self._is_retried(found):
+            return True
+        self._finish(attempt, ending, found)
+        return False
+
+    def _attempt(self) -> Attempt:
+        if self._spot is not None:
+            self._spot.read(self._record.logs / "algo-1.log")
+        record, watch = self._record, self._watch
+        return Attempt(record, self._runner(), watch, self._s3(), self._wakeups, self._enter)
 
     def _runner(self) -> HostRunner:
-        environment = dict(self._request.get("Environment", {})) | {
+        environment = dict(self._stand_in.environment) if self._stand_in else {}
+        environment |= dict(self._request.get("Environment", {})) | {
             "TRAINING_JOB_NAME": self._record.name,
             "TRAINING_JOB_ARN": self._settings["TrainingJobArn"],
         }
-        if (python := local_path(self._request["AlgorithmSpecification"]["TrainingImage"])) is None:
+        python = players.interpreter_of(self._request, self._stand_in)
+        if python is None or players.runs_in_containers(self._request, self._stand_in):
             return ContainerRunner(self._record, environment, self._wakeups.wake)
         return ProcessRunner(str(python), environment, self._record.folder / "packages")
 
-    def _lay_out(self, runner: HostRunner) -> dict[str, HostTree]:
-        self._enter("InProgress", "Downloading")
-        trees = {}
-        for host in hosts_of(self._request):
-            folder = self._record.hosts / host
-            trees[host] = lay_out(
-                folder, host, self._request, runner.base(folder), runner.network_interface
-            )
-        self._code = {host: snapshot(tree.code) for host, tree in trees.items()}
-        return trees
+    def _s3(self) -> Any:
+        if not needs_s3(self._request):
+            return None
+        from sift_launcher.cloud.client import Clients
 
-    def _train(self, runner: HostRunner, trees: dict[str, HostTree]) -> Ending:
-        if self._record.is_asked("stop"):
-            return Ending({}, "Stopped")
-        try:
-            running = runner.start(trees, self._record.logs)
-            self._enter("InProgress", "Training")
-            limits = Limits(
-                run=self._request["StoppingCondition"]["MaxRuntimeInSeconds"],
-                stop=float(self._settings["StopSeconds"]),
-            )
-            hosts = Attendance(
-                running, limits, self._record.is_asked, lambda: self._enter("Stopping", "Stopping")
-            )
-            return hosts.until_all_ended(self._wakeups.wait)
-        finally:
-            # A host ends with its first program, and with this one: nothing of it runs on.
-            runner.close()
+        if self._stand_in is None:
+            return Clients()("s3")
+        os.environ.update(self._stand_in.environment)
+        return Clients(endpoint=self._stand_in.endpoint)("s3")
 
-    def _finish(self, trees: dict[str, HostTree], ending: Ending) -> None:
-        self._enter("Stopping" if ending.stopped else "InProgress", "Uploading")
-        reason = None if ending.stopped else failure(trees, ending)
-        try:
-            model = collect(trees, self._output)
-            for host, tree in trees.items():
-                written = folder_of(host, self._output) / "code"
-                keep_written(tree.code, self._code[host], written)
-        except OSError as error:
-            lost = (
-                f"the job's outputs could not be collected in {self._output}: {_told(error)}; "
-                f"they are kept in {self._record.hosts}"
-            )
-            self._fail(lost if reason is None else f"{reason}; also, {lost}")
-            return
+    def _limits(self) -> Limits:
+        limits = self._request["StoppingCondition"]
+        return Limits(
+            run=limits.get("MaxRuntimeInSeconds", _DEFAULT_RUN_SECONDS),
+            stop=self._settings["StopSeconds"],
+            wait=limits.get("MaxWaitTimeInSeconds", math.inf),
+            notice=self._stand_in.notice_seconds if self._stand_in else 0.0,
+        )
+
+    def _interruptions(self) -> Interruptions | None:
+        if self._stand_in is None or not self._request.get("EnableManagedSpotTraining"):
+            return None
+        return Interruptions(
+            [moment(text) for text in self._stand_in.interruptions],
+            lambda: self._record.is_asked("interrupt"),
+            lambda: self._record.withdraw("interrupt"),
+        )
+
+    def _is_retried(self, reason: str) -> bool:
+        if self._retries == 0 or not self._reasons.is_internal(reason):
+            return False
+        self._retries -= 1
+        return True
+
+    def _end_lines(self) -> None:
+        """Hosts that were killed may have been in the middle of one."""
+        for log in self._record.logs.glob("*.log"):
+            with log.open("rb+") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - 1, 0))
+                if file.read() not in (b"", b"\n"):
+                    file.write(b"\n")
+
+    def _finish(self, attempt: Attempt, ending: Ending, reason: str | None) -> None:
+        model = None
+        if attempt.trees:
+            self._enter("Stopping" if ending.stopped else "InProgress", "Uploading")
+            self._tell_what_never_came()
+            try:
+                model = put_outputs(self._record, attempt.trees, attempt.code, self._s3())
+            except (OSError, SiftLaunchError) as error:
+                place = output_uri(self._request)
+                lost = (
+                    f"the job's outputs could not be collected in {local_path(place) or place}: "
+                    f"{told_of(error)}; they are kept in {self._record.hosts}"
+                )
+                self._fail(lost if reason is None else f"{reason}; also, {lost}")
+                return
         # All of it is in the output folder: clutter that cannot be removed harms nobody.
-        shutil.rmtree(self._record.hosts, ignore_errors=True)
+        self._clear()
         if reason is not None:
             self._fail(reason)
             return
         primary = "Stopped" if ending.stopped else "Completed"
-        self._write(
-            ended(
-                self._status,
-                primary,
-                time.time(),
-                secondary=ending.stopped,
-                model=file_uri(model),
-            )
-        )
+        now = time.time()
+        self._write(ended(self._status, primary, now, secondary=ending.stopped, model=model))
+
+    def _tell_what_never_came(self) -> None:
+        if self._spot is not None and self._spot.pending:
+            self._end_lines()
+            with (self._record.logs / "algo-1.log").open("a") as log:
+                log.write(told(self._spot.pending) + "\n")
+
+    def _clear(self) -> None:
+        for folder in (self._record.hosts, self._record.inputs):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _fail(self, reason: str) -> None:
         self._write(ended(self._status, "Failed", time.time(), reason=reason))
@@ -143,12 +195,6 @@ class Supervisor:
     def _write(self, status: dict[str, object]) -> None:
         self._status = status
         self._record.write_status(status)
-
-
-def _told(error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
-    mend = "" if isinstance(error, FileNotFoundError) else f"; {ROOM}"
-    return f"{error.strerror or error}{where}{mend}"
 
 
 if __name__ == "__main__":

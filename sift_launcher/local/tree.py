@@ -5,23 +5,28 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from sift_launcher.errors import SiftLaunchError, ValidationError
+from sift_launcher.errors import SiftLaunchError
+from sift_launcher.local.inputs import Inputs
+from sift_launcher.local.places import (
+    BASE,
+    CHECKPOINTS,
+    channels_of,
+    checkpoints_path,
+    checkpoints_uri,
+    code_path,
+)
 from sift_launcher.local.records import write_json
 from sift_launcher.paths import local_path
-
-BASE = PurePosixPath("/opt/ml")
-"""Where the service, and a container of ours, puts the tree of a host."""
-
-CHECKPOINTS = BASE / "checkpoints"
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A file or folder of the user's that a host has in its tree: nothing is copied."""
+    """A file or folder that a host has in its tree though it lies elsewhere: nothing is copied."""
 
     source: Path
     target: PurePosixPath
@@ -81,86 +86,71 @@ def hosts_of(request: dict[str, Any]) -> tuple[str, ...]:
 
 
 def lay_out(
-    folder: Path, host: str, request: dict[str, Any], base: PurePath, network_interface: str
+    folder: Path,
+    host: str,
+    request: dict[str, Any],
+    base: PurePath,
+    network_interface: str,
+    inputs: Inputs,
 ) -> HostTree:
     """Makes the tree of `host` in `folder`: configuration, code, empty outputs.
 
-    `base` is where the host will see it. Channels and checkpoints are the tree's mounts: the
-    user's own folders, which whatever runs the host puts in their places. Raises SiftLaunchError
-    for code that would land elsewhere.
+    `base` is where the host will see it. Channels and checkpoints are the tree's mounts, which
+    whatever runs the host puts in their places. Raises SiftLaunchError for code that would land
+    elsewhere.
     """
-    tree = HostTree(folder, mounts_of(request))
+    tree = HostTree(folder, _mounts_of(request, inputs.channels.get(host, {}), folder))
     config = tree.input / "config"
     for each in (config, tree.input / "data", tree.model, tree.output_data):
         each.mkdir(parents=True)
     hyperparameters = dict(request.get("HyperParameters", {}))
-    if (archive := code_archive(request)) is not None:
-        _unpack(archive, tree.code)
+    if inputs.code is not None:
+        _unpack(inputs.code, tree.code)
         hyperparameters["sagemaker_submit_directory"] = json.dumps(str(base / "code"))
+    elif (path := code_path(request)) is not None and base != BASE:
+        seen = base / path.relative_to(BASE)
+        hyperparameters["sagemaker_submit_directory"] = json.dumps(str(seen))
+    if "code" in inputs.channels.get(host, {}):
+        # It is unpacked here, by whatever the image starts.
+        tree.code.mkdir(exist_ok=True)
     for mount in tree.mounts:
         if not mount.read_only:
             mount.source.mkdir(parents=True, exist_ok=True)
     if all(mount.target != CHECKPOINTS for mount in tree.mounts):
         tree.checkpoints.mkdir()
+    channels = _channels(request)
     write_json(config / "hyperparameters.json", hyperparameters)
     write_json(config / "resourceconfig.json", _resources(host, request, network_interface))
-    write_json(config / "inputdataconfig.json", _channels(request))
-    write_json(config / "init-config.json", {"inputMode": "FILE", "channels": _channels(request)})
+    write_json(config / "inputdataconfig.json", channels)
+    mode = request["AlgorithmSpecification"].get("TrainingInputMode", "File")
+    write_json(config / "init-config.json", {"inputMode": mode.upper(), "channels": channels})
     if "CheckpointConfig" in request:
         write_json(config / "checkpointconfig.json", request["CheckpointConfig"])
     return tree
 
 
-def mounts_of(request: dict[str, Any]) -> tuple[Mount, ...]:
-    """What the hosts see of the user's own folders: channels, and where checkpoints are kept."""
+def checkpoints_of(tree: HostTree, request: dict[str, Any]) -> Path:
+    """Where on this machine a host's checkpoints lie."""
+    target = checkpoints_path(request)
+    return next((each.source for each in tree.mounts if each.target == target), tree.checkpoints)
+
+
+def _mounts_of(
+    request: dict[str, Any], channels: Mapping[str, Path], folder: Path
+) -> tuple[Mount, ...]:
+    """What the hosts see that lies elsewhere: channels, and where checkpoints are kept."""
     data = BASE / "input" / "data"
     mounts = []
-    for channel in request.get("InputDataConfig", []):
-        source, target = channel_path(channel), data / channel["ChannelName"]
+    for name, source in channels.items():
+        target = data / name
         # A channel is always a folder; a single file lies in it under its own name.
         mounts.append(Mount(source, target if source.is_dir() else target / source.name, True))
-    checkpoints = request.get("CheckpointConfig", {})
-    if kept := local_path(checkpoints.get("S3Uri", "")):
-        mounts.append(Mount(kept, checkpoints_path(request), read_only=False))
+    target = checkpoints_path(request)
+    if kept := local_path(checkpoints_uri(request) or ""):
+        mounts.append(Mount(kept, target, read_only=False))
+    elif target != CHECKPOINTS:
+        mounts.append(Mount(folder / "kept", target, read_only=False))
     return tuple(mounts)
-
-
-def checkpoints_path(request: dict[str, Any]) -> PurePosixPath:
-    """Where a host in the service keeps its checkpoints."""
-    return PurePosixPath(request.get("CheckpointConfig", {}).get("LocalPath", CHECKPOINTS))
-
-
-def channel_path(channel: dict[str, Any]) -> Path:
-    """The folder or file on this machine that `channel` names. Raises ValidationError."""
-    source = channel.get("DataSource", {})
-    uri = source.get("FileDataSource", {}).get("FileUri") or source.get("S3DataSource", {}).get(
-        "S3Uri", ""
-    )
-    path = local_path(uri)
-    if path is None:
-        raise ValidationError(
-            f"channel {channel.get('ChannelName')} is at {uri or 'no address'}: a job on this "
-            "machine reads file:// addresses"
-        )
-    return path
-
-
-def code_archive(request: dict[str, Any]) -> Path | None:
-    """The archive with the job's code, None when the image or a channel brings it.
-
-    Raises ValidationError for an address that is not of this machine.
-    """
-    text = request.get("HyperParameters", {}).get("sagemaker_submit_directory", "null")
-    try:
-        uri = json.loads(text) or ""
-    except ValueError:  # the newer dialect sends strings without quotes
-        uri = text
-    path = local_path(uri)
-    if path is None and "://" in uri:
-        raise ValidationError(
-            f"sagemaker_submit_directory is at {uri}: a job on this machine reads file:// addresses"
-        )
-    return path
 
 
 def _unpack(archive_path: Path, code: Path) -> None:
@@ -211,10 +201,11 @@ def _resources(host: str, request: dict[str, Any], network_interface: str) -> di
 
 
 def _channels(request: dict[str, Any]) -> dict[str, dict[str, str]]:
-    mode = request["AlgorithmSpecification"].get("TrainingInputMode", "File")
-    settings = {
-        "TrainingInputMode": mode,
-        "S3DistributionType": "FullyReplicated",
-        "RecordWrapperType": "None",
+    return {
+        channel.name: {
+            "TrainingInputMode": channel.input_mode,
+            "S3DistributionType": channel.distribution,
+            "RecordWrapperType": "None",
+        }
+        for channel in channels_of(request)
     }
-    return {channel["ChannelName"]: settings for channel in request.get("InputDataConfig", [])}

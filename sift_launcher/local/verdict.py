@@ -1,10 +1,11 @@
-"""Why a job failed, from what its hosts left behind and how they ended."""
+"""Which host made a job fail, from what the hosts left behind and how they ended."""
 
 from __future__ import annotations
 
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sift_launcher.local.attend import Ending
 from sift_launcher.local.host_runner import HostEnd
@@ -23,8 +24,20 @@ _OF_A_PEER = re.compile(
 )
 
 
-def failure(trees: Mapping[str, HostTree], ending: Ending) -> str | None:
-    """The job's FailureReason, None of a job that succeeded on every host.
+@dataclass(frozen=True)
+class Failure:
+    """The host that is the reason."""
+
+    host: str
+    exit_code: int | None
+    """None: nobody can tell any more."""
+
+    told: str
+    """At most 1,024 characters."""
+
+
+def first_failure(trees: Mapping[str, HostTree], ending: Ending) -> Failure | None:
+    """Why the job failed, None of a job that succeeded on every host.
 
     Where several hosts failed it is the one that failed first, and of the others' own accord: a
     host that only lost its peer, or was stopped for it, is not the reason.
@@ -38,7 +51,7 @@ def failure(trees: Mapping[str, HostTree], ending: Ending) -> str | None:
         return None
     own = [host for host in reasons if host not in ending.told_to_stop] or list(reasons)
     first = next((host for host in own if not _OF_A_PEER.search(reasons[host])), own[0])
-    return reasons[first] if len(trees) == 1 else f"{first}: {reasons[first]}"[:MAX_REASON]
+    return Failure(first, ending.ends[first].exit_code, reasons[first])
 
 
 def _of_host(tree: HostTree, end: HostEnd) -> str | None:

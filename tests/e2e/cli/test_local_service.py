@@ -167,12 +167,18 @@ def test_no_such_job(service):
         ({"OutputDataConfig": {"S3OutputPath": "s3://b"}}, "writes to file:// .*, not to s3://b"),
         ({"HyperParameters": {"a": "x" * 2501}}, "hyperparameter 'a' is 2501 characters"),
         (
-            {"HyperParameters": {"sagemaker_submit_directory": '"s3://b/code.tar.gz"'}},
-            "sagemaker_submit_directory is at s3://b/code.tar.gz",
+            {"HyperParameters": {"sagemaker_submit_directory": '"https://b/code.tar.gz"'}},
+            "sagemaker_submit_directory is at https://b/code.tar.gz",
         ),
         (
             {"HyperParameters": {"sagemaker_submit_directory": "file:///nowhere/code.tar.gz"}},
             "sagemaker_submit_directory: /nowhere/code.tar.gz does not exist",
+        ),
+        ({"EnableManagedSpotTraining": True}, "this machine is no spot instance"),
+        ({"RetryStrategy": {"MaximumRetryAttempts": 0}}, "MaximumRetryAttempts 0: 1 to 30"),
+        (
+            {"OutputDataConfig": {"S3OutputPath": "file:///out", "CompressionType": "NONE"}},
+            "packs its model with GZIP",
         ),
         ({"CheckpointConfig": {"S3Uri": "s3://b"}}, "keeps checkpoints at file:// .*, not at s3"),
         (
@@ -197,6 +203,29 @@ def test_no_such_job(service):
                 ]
             },
             "channel train: /nowhere does not exist",
+        ),
+        (
+            {
+                "InputDataConfig": [
+                    {
+                        "ChannelName": "train",
+                        "InputMode": "Pipe",
+                        "DataSource": {"S3DataSource": {"S3Uri": "s3://b/x"}},
+                    }
+                ]
+            },
+            "channel train: InputMode Pipe is not served on this machine, File and FastFile are",
+        ),
+        (
+            {
+                "InputDataConfig": [
+                    {
+                        "ChannelName": "train",
+                        "DataSource": {"FileDataSource": {"FileUri": "https://host/x"}},
+                    }
+                ]
+            },
+            "channel train is at https://host/x: .* reads file:// and s3:// addresses",
         ),
     ],
 )

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from sift_launcher.local.attend import Attendance, Ending, Limits
+from sift_launcher.local.attend import Attendance, Ending
 from sift_launcher.local.host_runner import HostEnd
+from sift_launcher.local.watch import Halt, Limits, Watch
 
-LIMITS = Limits(run=100.0, stop=20.0)
+LIMITS = Limits(run=100.0, stop=20.0, notice=7.0)
+NEVER = 1e9
 
 
 class Host:
@@ -47,17 +49,32 @@ class Attended:
     ) -> None:
         self.now = 0.0
         self.stopping: list[float] = []
+        self.kills: list[float] = []
         self.hosts = {f"algo-{n + 1}": Host(lambda: self.now, *h) for n, h in enumerate(hosts)}
         self._wishes = wishes or {}
         self._moments = sorted([*(h[0] for h in hosts), *self._wishes.values()])
-        attendance = Attendance(
-            self.hosts,
-            limits,
-            lambda wish: self.now >= self._wishes.get(wish, float("inf")),
-            lambda: self.stopping.append(self.now),
-            lambda: self.now,
-        )
-        self.ending: Ending = attendance.until_all_ended(self._wait)
+        watch = Watch(limits, self._is_asked, self, clock=self._clock)
+        attendance = Attendance(self.hosts, watch, limits.stop, self._is_asked, self, self._clock)
+        with watch.on_instances(), watch.training():
+            self.ending: Ending = attendance.until_all_ended(self._wait)
+
+    def _clock(self) -> float:
+        return self.now
+
+    def _is_asked(self, wish: str) -> bool:
+        return self.now >= self._wishes.get(wish, NEVER)
+
+    def is_due(self, trained: float) -> bool:
+        return self._is_asked("interrupt")
+
+    def next_look(self, trained: float) -> float:
+        return NEVER
+
+    def on_halt(self, halt: Halt) -> None:
+        self.stopping.append(self.now)
+
+    def before_kill(self) -> None:
+        self.kills.append(self.now)
 
     def _wait(self, seconds: float) -> None:
         assert seconds > 0
@@ -68,9 +85,6 @@ class Attended:
 
     def codes(self) -> dict[str, int | None]:
         return {host: end.exit_code for host, end in self.ending.ends.items()}
-
-
-NEVER = 1e9
 
 
 def test_all_hosts_are_waited_for_in_the_order_of_their_ends():
@@ -125,3 +139,29 @@ def test_a_host_that_was_stopped_does_not_count_as_failed():
     job = Attended((NEVER, 0, 1), (NEVER, 0, 15), wishes={"stop": 6})
     assert job.codes() == {"algo-1": 143, "algo-2": 143}
     assert job.now == 21
+
+
+def test_an_interruption_gives_its_own_notice_and_says_what_is_killed_beforehand():
+    job = Attended((NEVER, 0, 3), (NEVER, 0, NEVER), wishes={"interrupt": 5})
+    assert job.ending.is_interrupted
+    assert job.codes() == {"algo-1": 143, "algo-2": 137}
+    assert job.hosts["algo-2"].told == [("terminate", 5), ("kill", 12)]
+    assert job.kills == [12]
+    assert not job.ending.is_orderly
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_script_that_ends_within_the_notice_was_interrupted_all_the_same(code):
+    job = Attended((8, code, NEVER), wishes={"interrupt": 5})
+    assert job.ending.is_interrupted
+    assert job.ending.is_orderly
+
+
+def test_a_job_that_ended_before_it_was_interrupted_was_not():
+    job = Attended((4, 0, 0), wishes={"interrupt": 5})
+    assert job.ending.stopped is None
+
+
+def test_what_is_left_of_a_failed_job_cannot_be_interrupted():
+    job = Attended((5, 1, 0), (NEVER, 0, 1), wishes={"interrupt": 6})
+    assert (job.ending.stopped, job.stopping) == (None, [])

@@ -11,11 +11,11 @@ def test_a_job_that_completes_goes_through_sagemakers_statuses():
     status = ended(status, "Completed", 14.5, model="file:///m.tar.gz")
     assert status == {
         "CreationTime": 10.0,
-        "TrainingStartTime": 12.0,
+        "TrainingStartTime": 11.0,
         "TrainingEndTime": 14.5,
         "LastModifiedTime": 14.5,
-        "TrainingTimeInSeconds": 3,
-        "BillableTimeInSeconds": 3,
+        "TrainingTimeInSeconds": 4,
+        "BillableTimeInSeconds": 4,
         "TrainingJobStatus": "Completed",
         "SecondaryStatus": "Completed",
         "SecondaryStatusTransitions": [
@@ -29,7 +29,7 @@ def test_a_job_that_completes_goes_through_sagemakers_statuses():
                 "Status": "Downloading",
                 "StartTime": 11.0,
                 "EndTime": 12.0,
-                "StatusMessage": "Laying out the code and the channels",
+                "StatusMessage": "Bringing the code and the channels",
             },
             {
                 "Status": "Training",

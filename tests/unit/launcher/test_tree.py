@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from sift_launcher.errors import SiftLaunchError, ValidationError
-from sift_launcher.local.tree import HostTree, Mount, channel_path, hosts_of, lay_out
+from sift_launcher.errors import SiftLaunchError
+from sift_launcher.local.inputs import bring
+from sift_launcher.local.tree import HostTree, Mount, hosts_of, lay_out
 
 
 def archive(path: Path, *members: tuple[str, bytes, int]) -> None:
@@ -35,7 +36,9 @@ def request(tmp_path: Path, **more: Any) -> dict[str, Any]:
 def laid_out(tmp_path: Path, **more: Any) -> HostTree:
     """As a process would see it."""
     base = tmp_path / "ml"
-    return lay_out(base, "algo-1", request(tmp_path, **more), base, "lo")
+    wanted = request(tmp_path, **more)
+    inputs = bring(wanted, ("algo-1",), tmp_path / "inputs", None)
+    return lay_out(base, "algo-1", wanted, base, "lo", inputs)
 
 
 def read(base: Path, name: str) -> Any:
@@ -130,7 +133,8 @@ def test_a_container_sees_its_tree_where_the_service_has_it(tmp_path: Path):
     config = {"S3Uri": f"file://{tmp_path}/kept", "LocalPath": "/checkpoints"}
     wanted = request(tmp_path, CheckpointConfig=config)
     wanted["ResourceConfig"]["InstanceCount"] = 2
-    tree = lay_out(tmp_path / "ml", "algo-2", wanted, PurePosixPath("/opt/ml"), "eth0")
+    inputs = bring(wanted, ("algo-1", "algo-2"), tmp_path / "inputs", None)
+    tree = lay_out(tmp_path / "ml", "algo-2", wanted, PurePosixPath("/opt/ml"), "eth0", inputs)
     assert read(tree.base, "hyperparameters")["sagemaker_submit_directory"] == '"/opt/ml/code"'
     resources = read(tree.base, "resourceconfig")
     assert resources["current_host"] == "algo-2"
@@ -148,11 +152,3 @@ def test_code_that_the_image_brings_is_not_hidden_by_an_empty_folder(tmp_path: P
 
 def test_hosts_are_named_as_sagemaker_names_them():
     assert hosts_of({"ResourceConfig": {"InstanceCount": 3}}) == ("algo-1", "algo-2", "algo-3")
-
-
-def test_channels_are_read_in_both_of_sagemakers_forms_and_from_this_machine_alone():
-    s3 = {"ChannelName": "x", "DataSource": {"S3DataSource": {"S3Uri": "file:///a%20b"}}}
-    assert channel_path(s3) == Path("/a b")
-    s3["DataSource"]["S3DataSource"]["S3Uri"] = "s3://bucket/x"
-    with pytest.raises(ValidationError, match="channel x is at s3://bucket/x"):
-        channel_path(s3)

@@ -6,8 +6,10 @@ import pytest
 
 from sift_launcher.local.attend import Ending
 from sift_launcher.local.host_runner import HostEnd
+from sift_launcher.local.reasons import Reasons
 from sift_launcher.local.tree import HostTree
-from sift_launcher.local.verdict import failure
+
+failure = Reasons(is_played=False).of_end
 
 
 @pytest.fixture

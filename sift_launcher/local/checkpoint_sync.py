@@ -1,0 +1,170 @@
+"""Checkpoints of a running job, put to S3 as they appear, and brought back by the next attempt.
+
+What a script is still writing is never put: a file counts as whole once nobody has it open for
+writing and it has not changed since the look before. So whatever interrupts a job, the place in
+S3 holds each file as it was when it was whole last. Nothing is removed there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from sift_launcher.errors import ChannelError, SiftLaunchError
+from sift_launcher.local.fetch import Fetcher
+
+EACH_SECONDS = 1.0
+EACH_SECONDS_OF_NOTICE = 0.05
+"""What is saved at the last moment has to be seen before it is too late."""
+
+_State: TypeAlias = "tuple[int, int, int]"
+_Found: TypeAlias = "dict[Path, tuple[str, _State]]"
+
+
+def restore(fetcher: Fetcher, uri: str, folder: Path) -> None:
+    """Brings what lies below `uri`, if anything does, to `folder`."""
+    below = uri.rstrip("/") + "/"
+    fetcher.tree(below, folder, fetcher.keys(below))
+
+
+class CheckpointSync:
+    """Puts the files of `folders`, those of one host each, below `uri`, in a thread."""
+
+    def __init__(self, s3: Any, uri: str, folders: Sequence[Path]) -> None:
+        """What is in the folders now is taken to be there already."""
+        self._s3 = s3
+        self._uri = uri.rstrip("/")
+        self._folders = folders
+        self._put = {path: state for path, (_, state) in self._look().items()}
+        self._seen = dict(self._put)
+        self._whole = dict(self._put)
+        self._is_marked = False
+        self._lock = threading.Lock()
+        self._each_seconds = EACH_SECONDS
+        self._wake = threading.Event()
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> CheckpointSync:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_over = True
+        self._wake.set()
+        self._thread.join()
+
+    def hurry(self) -> None:
+        """Looks more often from now on: the hosts have been told to stop."""
+        self._each_seconds = EACH_SECONDS_OF_NOTICE
+        self._wake.set()
+
+    def mark(self) -> None:
+        """The hosts are about to be killed: what is not whole by now never will be."""
+        if not self._is_marked:
+            self._look_for_whole()
+            self._is_marked = True
+
+    def finish(self, *, orderly: bool) -> None:
+        """Puts what is left once the hosts have ended and the context is left: all of it if that
+        was `orderly`, else only what was whole before. Raises SiftLaunchError."""
+        found = self._look()
+        whole = {path: state for path, (_, state) in found.items()}
+        if not orderly:
+            whole = {path: state for path, state in whole.items() if self._whole.get(path) == state}
+        self._put_all(found, whole)
+
+    def _run(self) -> None:
+        while not self._is_over:
+            self._wake.wait(self._each_seconds)
+            self._wake.clear()
+            found = self._look_for_whole()
+            # Not reached for a while, or not to be written: the last time counts.
+            with suppress(SiftLaunchError, OSError):
+                self._put_all(found, dict(self._whole))
+
+    def _look_for_whole(self) -> _Found:
+        """Sees what has not changed since the last look and is not open for writing."""
+        with self._lock:
+            found = self._look()
+            if self._is_marked:
+                return found
+            before, self._seen = self._seen, {path: state for path, (_, state) in found.items()}
+            self._whole = {
+                path: state
+                for path, state in self._seen.items()
+                if before.get(path) == state
+                and (self._put.get(path) == state or not _is_open(path))
+            }
+            return found
+
+    def _look(self) -> _Found:
+        """Every file's name below its folder, and its state."""
+        found = {}
+        for folder in self._folders:
+            for root, _, names in os.walk(folder):
+                for name in names:
+                    path = Path(root, name)
+                    with suppress(OSError):  # gone meanwhile
+                        stat = path.stat()
+                        found[path] = (path.relative_to(folder).as_posix(), _state(stat))
+        return found
+
+    def _put_all(self, found: _Found, whole: dict[Path, _State]) -> None:
+        from sift_launcher.cloud.s3 import put_file
+
+        new = [path for path, state in whole.items() if self._put.get(path) != state]
+        # What points to other files is written after them, and put after them.
+        for path in sorted(new, key=lambda path: whole[path][1]):
+            try:
+                stat = path.stat()
+                if _state(stat) != whole[path]:
+                    continue
+                put_file(self._s3, path, f"{self._uri}/{found[path][0]}", as_of=stat)
+            except (FileNotFoundError, ChannelError):
+                continue  # written anew, or gone, meanwhile: the next look finds it
+            self._put[path] = whole[path]
+
+
+def _state(stat: os.stat_result) -> _State:
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def _is_open(path: Path) -> bool:
+    """Whether any process has the file open for writing, as far as the system tells: Linux does,
+    of files of one's own, wherever the process runs, in a container too."""
+    import fcntl
+    import signal
+
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # A read lease is granted only while nobody writes. Whoever comes to write in between would
+        # have us told by a signal: one that does nothing.
+        fcntl.fcntl(file, _F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:  # another user's file, or a file system without leases
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
+_F_SETSIG = 10  # of Linux's fcntl.h; Python has no name for it
