@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sift_launcher import carried
-from sift_launcher.bundle import CodeBundle, check_no_secrets
+from sift_launcher.bundle import CodeBundle
 from sift_launcher.errors import OptionError
 from sift_launcher.estimator.code import ARCHIVE, code_bundle, upload_code
 from sift_launcher.estimator.inputs import at_home, uploading, with_places
@@ -131,6 +131,8 @@ class _Sifted(PyTorch):  # type: ignore[misc]
         super()._prepare_for_training(job_name)
 
     def _look_around(self) -> None:
+        from sift_launcher.bundle import check_no_secrets
+
         check_no_secrets(
             {name: value for name, value in self._hyperparameters.items() if _is_plain(value)},
             {name: value for name, value in (self.environment or {}).items() if _is_plain(value)},

@@ -10,23 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+from weakref import WeakSet
 
 from sift_launcher.errors import ExtraMissing
 
 _QUIET = "SAGEMAKER_SUPPRESS_V2_WARNING"
-_TELEMETRY = ("SageMaker", "PythonSDK", "Modules")
-_OPT_OUT = "TelemetryOptOut"
+_CHATTING = ("sagemaker.config", "sagemaker.telemetry.telemetry_logging")
+_OPT_OUT = ("SageMaker", "PythonSDK", "Modules", "TelemetryOptOut")
 
 
 @contextmanager
 def importing() -> Iterator[None]:
     """Within it the SDK is imported. Raises ExtraMissing when it is not there, or is its version 3.
 
-    Its notice that version 2 will end is for those who chose that version by hand; what it finds
-    in which of its settings files, it tells on every call unless somebody set the level.
+    Its notice that version 2 will end is for those who chose that version by hand. What it finds in
+    which of its settings files, and that it reports to AWS, it tells on every call unless somebody
+    set the level.
     """
-    if logging.getLogger("sagemaker.config").level == logging.NOTSET:
-        logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
+    for name in _CHATTING:
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.WARNING)
     was_quiet, was_collecting = os.environ.get(_QUIET), gc.isenabled()
     excepthook, handlers = sys.excepthook, [*logging.root.handlers]
     level = logging.root.level
@@ -68,6 +71,7 @@ with importing():
     is_pipeline_variable: Any = import_module("sagemaker.workflow").is_pipeline_variable
     parse_s3_url: Any = import_module("sagemaker.s3").parse_s3_url
     check_job_status: Any = import_module("sagemaker.session")._check_job_status
+    _telemetry: Any = import_module("sagemaker.telemetry.telemetry_logging")
     _TensorBoardApp: Any = import_module("sagemaker.interactive_apps.tensorboard").TensorBoardApp
 
 
@@ -97,15 +101,24 @@ def silence(name: str) -> None:
 
 
 def without_telemetry(session: Any) -> None:
-    """Switches off what the SDK reports to AWS about each `fit`, unless the session's settings
-    speak of it: it would send error texts in an address, and wait for the answer.
-    """
-    if getattr(session, "sagemaker_config", None) is None:
-        session.sagemaker_config = {}
-    settings = session.sagemaker_config
-    settings.setdefault("SchemaVersion", "1.0")
-    for key in _TELEMETRY:
-        settings = settings.setdefault(key, {})
-    if settings.setdefault(_OPT_OUT, True):
-        # It announces what it then does not do.
-        logging.getLogger("sagemaker.telemetry.telemetry_logging").setLevel(logging.WARNING)
+    """Keeps the SDK from reporting to AWS what is done with `session`, unless its settings speak of
+    it: it would send error texts in an address, and wait for the answer."""
+    settings = getattr(session, "sagemaker_config", None) or {}
+    for key in _OPT_OUT:
+        settings = settings.get(key, {})
+    if settings == {}:
+        _unreported.add(session)
+
+
+_unreported: WeakSet[Any] = WeakSet()
+_report = _telemetry._send_telemetry_request
+
+
+def _report_unless_silenced(status: int, features: list[int], session: Any, *more: Any) -> None:
+    if session not in _unreported:
+        _report(status, features, session, *more)
+
+
+# The SDK's own switch is a setting, and with any setting it validates them all, twenty times a job:
+# that takes a second.
+_telemetry._send_telemetry_request = _report_unless_silenced

@@ -1,11 +1,11 @@
-"""Submitting a plan to SageMaker, through the estimator."""
+"""Submitting a plan to SageMaker, through the estimator. Importing it imports the SDK."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sift_launcher import catalogue
 from sift_launcher.bundle import megabytes
@@ -14,12 +14,11 @@ from sift_launcher.cloud.explain import explained
 from sift_launcher.cloud.facts import Cloud, Upload
 from sift_launcher.cloud.request import CODE_CHANNEL
 from sift_launcher.cloud.upload import upload
+from sift_launcher.estimator.pytorch import SiftPyTorch
+from sift_launcher.estimator.sdk import TrainingInput
+from sift_launcher.estimator.session import SiftSession
 from sift_launcher.plan import Plan
 from sift_launcher.request_parts import SUBMIT_DIRECTORY
-
-if TYPE_CHECKING:
-    from sift_launcher.estimator.pytorch import SiftPyTorch
-    from sift_launcher.estimator.session import SiftSession
 
 _REPORT_SECONDS = 1.0
 # What the estimator says of itself, whatever it is told.
@@ -70,8 +69,6 @@ def submit_to_sagemaker(
 
 def estimator_of(plan: Plan, session: SiftSession) -> SiftPyTorch:
     """The estimator whose request is that of `plan`, and whose code is the plan's bundle."""
-    from sift_launcher.estimator.pytorch import SiftPyTorch
-
     request = plan.request
     algorithm, resources = request["AlgorithmSpecification"], request["ResourceConfig"]
     output, stopping = request["OutputDataConfig"], request["StoppingCondition"]
@@ -115,8 +112,6 @@ def estimator_of(plan: Plan, session: SiftSession) -> SiftPyTorch:
 
 def inputs_of(plan: Plan) -> dict[str, Any] | None:
     """What `fit` of that estimator is given."""
-    from sift_launcher.estimator.sdk import TrainingInput
-
     inputs = {}
     for channel in plan.request.get("InputDataConfig", []):
         source = channel["DataSource"]["S3DataSource"]
@@ -131,8 +126,6 @@ def inputs_of(plan: Plan) -> dict[str, Any] | None:
 
 
 def _start(plan: Plan, cloud: Cloud, clients: Clients) -> str:
-    from sift_launcher.estimator.session import SiftSession
-
     # Without the SDK's settings files: the plan says all that is sent.
     session = SiftSession(clients, account=cloud.account, bucket=cloud.bucket, sagemaker_config={})
     estimator_of(plan, session).fit(inputs_of(plan), wait=False, job_name=plan.name)
