@@ -34,7 +34,15 @@ class CloudEntry:
 
     is_rehearsal: bool = False
     dollars_per_hour: float | None = None
-    """Per instance, as the plan had it; None: unknown."""
+    """Per instance on demand, as the plan had it; None: unknown."""
+
+    ended_as: str | None = None
+    """The status it ended with, once that was seen from here."""
+
+    ended: float | None = None
+    """Seconds since the epoch."""
+
+    billable_seconds: float | None = None
 
 
 def remember(entry: CloudEntry) -> None:
@@ -54,6 +62,12 @@ def entries() -> Iterator[CloudEntry]:
     for path in _folder().glob("*.json"):
         if (found := _read(path)) is not None:
             yield found
+
+
+def folder_of(entry: CloudEntry) -> Path:
+    """Where what was fetched of the job is kept; it need not exist. A name that a rehearsal used
+    again is another job."""
+    return _folder() / entry.name / f"{entry.region}-{entry.created:.0f}"
 
 
 def _folder() -> Path:

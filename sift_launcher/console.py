@@ -30,6 +30,21 @@ def say_error(text: str) -> None:
     say(f"\x1b[31m{text}\x1b[0m" if _has_colour() else text)
 
 
+def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A long table on stdout, at once; columns named `...:` are numbers, aligned to the right.
+
+    By hand: rich takes a millisecond for a row.
+    """
+    names = [column.removesuffix(":") for column in columns]
+    widths = [max(map(len, cells)) for cells in zip(names, *rows, strict=True)]
+    form = "  ".join(
+        f"{{:{'>' if name != column else '<'}{width}}}"
+        for name, column, width in zip(names, columns, widths, strict=True)
+    )
+    lines = [names, ["-" * width for width in widths], *rows]
+    sys.stdout.write("".join(form.format(*line).rstrip() + "\n" for line in lines))
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; columns named `...:` are numbers, aligned to the right."""
     from rich.box import SIMPLE_HEAD
@@ -95,6 +110,11 @@ class LiveLog:
         self._at_line_start = content.endswith(b"\n")
         self._draw(status)
         self._stream.flush()
+
+    def say(self, text: str) -> None:
+        """One line of the launcher's own, on stderr; the status line makes room for it."""
+        self.show("")
+        say(text)
 
     def show(self, status: str) -> None:
         """Replaces the status line; an empty one is none."""

@@ -65,7 +65,7 @@ class _HostLines:
             end = len(data)
         begun = data[end:]
         # A carriage return at its end says that what comes will be written over it.
-        self._held = _last_redraw(begun) + (b"\r" if begun.endswith(b"\r") else b"")
+        self._held = last_redraw(begun) + (b"\r" if begun.endswith(b"\r") else b"")
         return self._labelled(data[: end - 1]) if end else b""
 
     def end(self) -> bytes:
@@ -75,11 +75,11 @@ class _HostLines:
 
     def _labelled(self, lines: bytes) -> bytes:
         if b"\r" in lines:
-            lines = b"\n".join(map(_last_redraw, lines.split(b"\n")))
+            lines = b"\n".join(map(last_redraw, lines.split(b"\n")))
         return self._label + lines.replace(b"\n", b"\n" + self._label) + b"\n"
 
 
-def _last_redraw(line: bytes) -> bytes:
+def last_redraw(line: bytes) -> bytes:
     """What a terminal shows of `line` in the end: what follows the last carriage return that
     something follows."""
     return line.rstrip(b"\r").rpartition(b"\r")[2]

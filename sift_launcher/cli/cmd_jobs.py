@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
+from sift_launcher.cli.job_names import in_the_cloud
 
-@click.command("jobs", help="List the jobs of this machine, newest first.")
-@click.option("--json", "as_json", is_flag=True, help="Print SageMaker's summaries as JSON.")
-def command(as_json: bool) -> None:
+_LIMIT = 1000
+
+
+@click.command(
+    "jobs",
+    help="List the jobs that were launched from here, newest first, wherever they run; with "
+    "--region or --profile all jobs of that account.",
+)
+@in_the_cloud
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=_LIMIT, show_default=True, metavar="N",
+    help="The newest N.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def command(region: str | None, profile: str | None, limit: int, as_json: bool) -> None:
     """Lists the jobs."""
     from sift_launcher.cli.launch import to_json
-    from sift_launcher.console import print_table
-    from sift_launcher.local.service import LocalTrainingService
+    from sift_launcher.console import print_columns, say
+    from sift_launcher.job_list import cells, own_jobs
 
-    jobs = LocalTrainingService().list_training_jobs()["TrainingJobSummaries"]
+    if region or profile:
+        from sift_launcher.cloud.listing import jobs_of_account
+
+        lines = jobs_of_account(region, profile, limit)
+    else:
+        lines, problems = own_jobs(limit)
+        for problem in problems:
+            say(problem)
     if as_json:
-        sys.stdout.write(to_json(jobs) + "\n")
+        sys.stdout.write(to_json([line.to_dict() for line in lines]) + "\n")
         return
-    if not jobs:
+    if not lines:
         sys.stdout.write("no jobs yet: sift-launch SCRIPT launches one\n")
         return
-    rows = [
-        (
-            job["TrainingJobName"],
-            job["TrainingJobStatus"],
-            f"{job['CreationTime'].astimezone():%Y-%m-%d %H:%M:%S}",
-            _seconds(job),
-        )
-        for job in jobs
-    ]
-    print_table(("job", "status", "created", "seconds:"), rows)
-
-
-def _seconds(job: dict[str, object]) -> str:
-    from datetime import datetime, timezone
-
-    start, end = job["CreationTime"], job.get("TrainingEndTime", datetime.now(timezone.utc))
-    if isinstance(start, datetime) and isinstance(end, datetime):
-        return f"{(end - start).total_seconds():.0f}"
-    return ""
+    columns = ("job", "status", "where", "created", "seconds:", "cost:")
+    print_columns(columns, list(cells(lines, time.time())))

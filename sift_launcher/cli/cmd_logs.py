@@ -12,19 +12,18 @@ from sift_launcher.cli.job_names import job_name
 @click.command("logs", help="Print the log of the job NAME: its stdout and stderr, as they came.")
 @job_name
 @click.option("-f", "--follow", is_flag=True, help="Stay, and print what comes until the job ends.")
-def command(name: str, follow: bool) -> None:
+def command(name: str, region: str | None, profile: str | None, follow: bool) -> None:
     """Prints one job's log."""
-    from sift_launcher.cli.launch import conclude, live_log
-    from sift_launcher.follow import follow as follow_job
-    from sift_launcher.follow import log_content
-    from sift_launcher.local.service import LocalTrainingService
+    from sift_launcher.jobs import find_job
 
-    service = LocalTrainingService()
-    record = service.record(name)
+    job = find_job(name, region, profile)
     if not follow:
-        for content in log_content(record):
+        for content in job.log_content():
             sys.stdout.buffer.write(content)
         return
+    from sift_launcher.cli.launch import conclude, live_log
+    from sift_launcher.follow import follow as follow_job
+
     with live_log(sys.stdout) as log:
-        status = follow_job(service, name, log)
-    conclude(service, name, status)
+        status = follow_job(job, log)
+    conclude(job, status)

@@ -13,13 +13,13 @@ from sift_launcher.cli.job_names import job_name
 @click.command("receipt", help="Show what sifting did in the job NAME, and what it saved.")
 @job_name
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt of all ranks as JSON.")
-def command(name: str, as_json: bool) -> None:
+def command(name: str, region: str | None, profile: str | None, as_json: bool) -> None:
     """Prints one job's receipt."""
     from sift_launcher.console import print_facts, print_table
-    from sift_launcher.local.service import LocalTrainingService
-    from sift_launcher.receipts import class_rows, job_receipt, one_line, picture, rows
+    from sift_launcher.jobs import find_job
+    from sift_launcher.receipts import class_rows, one_line, picture, rows
 
-    receipt, folder = job_receipt(LocalTrainingService().record(name))
+    receipt, folder = find_job(name, region, profile).receipt()
     if as_json:
         sys.stdout.write(json.dumps(receipt.to_dict(), indent=2) + "\n")
         return

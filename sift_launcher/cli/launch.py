@@ -6,33 +6,50 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from sift_launcher.console import LiveLog, say
-from sift_launcher.errors import JobFailed, JobHasEnded, JobInterrupted, ResourceNotFound
+from sift_launcher.ending import completed, not_completed
+from sift_launcher.errors import (
+    CloudUnreachable,
+    JobHasEnded,
+    JobInterrupted,
+    ResourceNotFound,
+    SiftLaunchError,
+)
 from sift_launcher.follow import follow
-from sift_launcher.instances import in_words
-from sift_launcher.local.service import LocalTrainingService
-from sift_launcher.local.standby import Standby
+from sift_launcher.jobs import Job
 from sift_launcher.local.status import Status
 from sift_launcher.plan import Plan
-from sift_launcher.submit import submit
+
+if TYPE_CHECKING:
+    from sift_launcher.cloud.job import CloudJob
+    from sift_launcher.local.standby import Standby
+
+_LAST_LINES = 10
 
 
 def launch(plan: Plan, standby: Standby, *, wait: bool, as_json: bool) -> None:
-    """Submits `plan` and, with `wait`, shows its log until it has ended.
+    """Submits `plan` to this machine and, with `wait`, shows its log until it has ended.
 
     `standby` supervises the job. Raises JobFailed or JobInterrupted when it did not complete.
     """
+    from sift_launcher.instances import in_words
+    from sift_launcher.local.job import LocalJob
+    from sift_launcher.local.service import LocalTrainingService
+    from sift_launcher.submit import submit
+
     service = LocalTrainingService(share=plan.share, standby=standby)
+    job = LocalJob(plan.name, service)
     if not wait:
         submit(plan, service)
         if plan.note:
             say(plan.note)
-        _print_job(service, plan.name, as_json)
+        _print_job(job, as_json)
         return
     # Counted, not raised: an interrupt finds a job that is there, and no line of its log half read.
     with _Interrupts() as interrupts:
@@ -40,17 +57,45 @@ def launch(plan: Plan, standby: Standby, *, wait: bool, as_json: bool) -> None:
         if plan.note:
             say(plan.note)
         where = in_words(plan.request["ResourceConfig"])
-        say(f"job {plan.name} runs {where}; Ctrl-C stops it")
-        with live_log(sys.stderr if as_json else sys.stdout) as log:
-            react = partial(interrupts.pass_on, service, plan.name, log)
-            try:
-                status = follow(service, plan.name, log, react)
-            except BrokenPipeError:
-                say(f"nobody reads the log any more; job {plan.name} goes on")
-                raise
+        say(f"job {job.name} runs {where}; Ctrl-C stops it")
+        status = _followed(job, interrupts, as_json)
     if as_json:
-        _print_job(service, plan.name, as_json)
-    conclude(service, plan.name, status)
+        _print_job(job, as_json)
+    conclude(job, status)
+
+
+def launch_cloud(plan: Plan, *, wait: bool, as_json: bool) -> None:
+    """Submits `plan` to SageMaker, or to its rehearsal, and follows it as `launch` does."""
+    from sift_launcher.estimator.submit import submit_to_sagemaker
+
+    job = _cloud_job(plan)
+    try:
+        submit_to_sagemaker(plan, say)
+    except KeyboardInterrupt:
+        _stop_what_was_accepted(job)
+        raise
+    job = _cloud_job(plan)
+    if plan.note:
+        say(plan.note)
+    if not wait:
+        _print_job(job, as_json)
+        return
+    with _Interrupts() as interrupts:
+        page = job.console()
+        say(
+            f"job {job.name} runs in {_place(plan)}; Ctrl-C stops it"
+            + (f"; {page}" if page else "")
+        )
+        try:
+            status = _followed(job, interrupts, as_json)
+        except JobInterrupted:
+            raise
+        except SiftLaunchError:
+            say(f"{_goes_on(job)}: sift-launch logs {job.name} --follow")
+            raise
+    if as_json:
+        _print_job(job, as_json)
+    conclude(job, status)
 
 
 def live_log(stream: TextIO) -> LiveLog:
@@ -58,28 +103,20 @@ def live_log(stream: TextIO) -> LiveLog:
     return LiveLog(stream.buffer, stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
-def conclude(service: LocalTrainingService, name: str, status: Status) -> None:
+def conclude(job: Job, status: Status) -> None:
     """The last line of a job that has ended. Raises JobFailed or JobInterrupted."""
-    from sift_launcher.receipts import results_folder
-
-    record = service.record(name)
-    results = results_folder(record)
-    if status["TrainingJobStatus"] == "Failed":
-        raise JobFailed(f"job {name} failed: {_cause(status['FailureReason'])}; log: {record.log}")
-    ended = status["SecondaryStatus"]
-    if ended == "Stopped":
-        raise JobInterrupted(f"job {name} was stopped; its outputs are in {results}")
-    if ended == "MaxRuntimeExceeded":
-        raise JobFailed(
-            f"job {name} was stopped after its --max-run of "
-            f"{record.request()['StoppingCondition']['MaxRuntimeInSeconds']} s; "
-            f"its outputs are in {results}"
-        )
-    seconds = status["TrainingEndTime"] - status["CreationTime"]
-    told = f"job {name} completed in {seconds:.1f} s{_receipt(service, name)}; outputs: {results}"
-    if (results / "code").is_dir():
-        told += "; in code/ what it wrote into its working folder"
-    say(told)
+    stopping = {}
+    if status["SecondaryStatus"] in ("MaxRuntimeExceeded", "MaxWaitTimeExceeded"):
+        stopping = job.describe()["StoppingCondition"]
+    results = job.results()
+    error = not_completed(job.name, status, stopping, results, job.log_place())
+    if error is not None:
+        if status["TrainingJobStatus"] == "Failed" and _log_is_elsewhere():
+            for line in job.last_lines(_LAST_LINES):
+                say(f"  {line}")
+        raise error
+    told = completed(job.name, status, job.cost(status), _receipt(job), results)
+    say(told + job.further_results())
 
 
 def to_json(value: Any) -> str:
@@ -88,11 +125,13 @@ def to_json(value: Any) -> str:
 
 
 class _Interrupts:
-    """Ctrl-C within the context: the first stops the job, the second kills it."""
+    """Ctrl-C within the context: the first stops the job; the second kills it, or leaves one that
+    cannot be killed."""
 
     def __init__(self) -> None:
         self._wanted = 0
         self._passed_on = 0
+        self._is_stopping = False
 
     def __enter__(self) -> _Interrupts:
         self._before = signal.signal(signal.SIGINT, self._count)
@@ -106,46 +145,128 @@ class _Interrupts:
     ) -> None:
         signal.signal(signal.SIGINT, self._before)
 
-    def pass_on(self, service: LocalTrainingService, name: str, log: LiveLog) -> None:
-        """Does what the interrupts so far want of the job."""
+    def pass_on(self, job: Job, log: LiveLog) -> None:
+        """Does what the interrupts so far want of the job. Raises JobInterrupted to leave it."""
         if self._wanted == self._passed_on:
             return
         self._passed_on = self._wanted
-        log.show("")
         try:
             if self._wanted == 1:
-                service.stop_training_job(TrainingJobName=name)
-                say(f"stopping job {name} and keeping its outputs; Ctrl-C again kills it")
+                self._stop(job, log)
+            elif job.can_be_killed:
+                job.stop(kill=True)
+                log.say(f"killing job {job.name}; its outputs are kept")
             else:
-                service.kill_training_job(TrainingJobName=name)
-                say(f"killing job {name}; its outputs are kept")
+                self._leave(job)
         except JobHasEnded:
             return  # it was faster than the user
+
+    def _stop(self, job: Job, log: LiveLog) -> None:
+        try:
+            job.stop()
+        except CloudUnreachable as error:
+            log.say(f"{error}: {_goes_on(job)}; Ctrl-C again leaves it running")
+            return
+        self._is_stopping = True
+        more = "Ctrl-C again kills it"
+        if not job.can_be_killed:
+            cost = ", which cost" if job.can_cost else ""
+            more = f"it has two minutes for it{cost}; Ctrl-C again leaves it to that"
+        log.say(f"stopping job {job.name} and keeping its outputs; {more}")
+
+    def _leave(self, job: Job) -> None:
+        if not self._is_stopping:
+            raise JobInterrupted(f"{_goes_on(job)}: sift-launch stop {job.name}")
+        raise JobInterrupted(
+            f"job {job.name} is being stopped; sift-launch status {job.name} tells when it has"
+        )
 
     def _count(self, number: int, frame: object) -> None:
         self._wanted += 1
 
 
-def _print_job(service: LocalTrainingService, name: str, as_json: bool) -> None:
-    told = to_json(service.describe_training_job(TrainingJobName=name)) if as_json else name
-    sys.stdout.write(told + "\n")
+def _followed(job: Job, interrupts: _Interrupts, as_json: bool) -> Status:
+    with live_log(sys.stderr if as_json else sys.stdout) as log:
+        react: Callable[[], None] = partial(interrupts.pass_on, job, log)
+        try:
+            return follow(job, log, react)
+        except BrokenPipeError:
+            say(f"nobody reads the log any more; job {job.name} goes on")
+            raise
 
 
-def _receipt(service: LocalTrainingService, name: str) -> str:
-    from sift_launcher.receipts import job_receipt, one_line
+def _cloud_job(plan: Plan) -> CloudJob:
+    """The job that the plan makes, whether it is there already or not."""
+    from sift_launcher import catalogue
+    from sift_launcher.cloud.job import CloudJob
+
+    if plan.cloud is None:
+        raise ValueError("the plan is for this machine")
+    resources = plan.request["ResourceConfig"]
+    made = catalogue.CloudEntry(
+        name=plan.name,
+        arn=(
+            f"arn:{plan.cloud.partition}:sagemaker:{plan.cloud.region}:{plan.cloud.account}"
+            f":training-job/{plan.name}"
+        ),
+        region=plan.cloud.region,
+        instance=resources["InstanceType"],
+        count=resources["InstanceCount"],
+        created=datetime.now().timestamp(),
+        profile=plan.cloud.profile,
+        endpoint=plan.cloud.endpoint,
+        is_rehearsal=plan.is_rehearsal,
+        dollars_per_hour=None if plan.cloud.prices is None else plan.cloud.prices.on_demand,
+    )
+    known = catalogue.entry(plan.name)
+    is_same = known is not None and (known.arn, known.endpoint) == (made.arn, made.endpoint)
+    return CloudJob(known if known is not None and is_same else made)
+
+
+def _stop_what_was_accepted(job: CloudJob) -> None:
+    """An interrupt may come between SageMaker's taking a job and its saying so."""
+    try:
+        job.stop()
+    except (ResourceNotFound, JobHasEnded):
+        return
+    except SiftLaunchError as error:
+        say(f"whether job {job.name} was started is not known ({error}): sift-launch jobs tells")
+        return
+    say(f"job {job.name} had just been started; it is being stopped")
+
+
+def _goes_on(job: Job) -> str:
+    return f"job {job.name} goes on" + (", and costs" if job.can_cost else "")
+
+
+def _place(plan: Plan) -> str:
+    resources = plan.request["ResourceConfig"]
+    count, instance = resources["InstanceCount"], resources["InstanceType"]
+    hosts = instance if count == 1 else f"{count} x {instance}"
+    spot = " (spot)" if plan.request.get("EnableManagedSpotTraining") else ""
+    if plan.is_rehearsal:
+        return f"a rehearsal on this machine, which plays {hosts}{spot}"
+    region = plan.cloud.region if plan.cloud is not None else ""
+    return f"{region} on {hosts}{spot}"
+
+
+def _log_is_elsewhere() -> bool:
+    """Whether the log went into a file or pipe, and these words go to a terminal."""
+    return sys.stderr.isatty() and not sys.stdout.isatty()
+
+
+def _print_job(job: Job, as_json: bool) -> None:
+    sys.stdout.write((to_json(job.describe()) if as_json else job.name) + "\n")
+
+
+def _receipt(job: Job) -> str:
+    from sift_launcher.receipts import one_line
 
     try:
-        receipt, _ = job_receipt(service.record(name))
+        receipt, _ = job.receipt()
     except ResourceNotFound:
         return ""
-    return f": {one_line(receipt)}"
-
-
-def _cause(reason: str) -> str:
-    """The reason's first line, and the exit code when that is the second."""
-    lines = reason.splitlines() or [""]
-    second = lines[1] if len(lines) > 1 and lines[1].startswith("exit code") else ""
-    return f"{lines[0]} ({second})" if second else lines[0]
+    return one_line(receipt)
 
 
 def _iso(value: object) -> str:

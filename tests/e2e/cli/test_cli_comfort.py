@@ -174,7 +174,7 @@ def test_jobs_are_listed_as_a_table_and_as_json(cli):
     for name in ("first", "second"):
         cli("train.py", "--name", name)
     header, _, *rows = cli("jobs").stdout.splitlines()
-    assert header.split() == ["job", "status", "created", "seconds"]
+    assert header.split() == ["job", "status", "where", "created", "seconds", "cost"]
     assert [row.split()[:2] for row in rows] == [["second", "Completed"], ["first", "Completed"]]
     listed = json.loads(cli("jobs", "--json").stdout)
     assert [job["TrainingJobName"] for job in listed] == ["second", "first"]

@@ -10,8 +10,9 @@ from typing import BinaryIO
 import pytest
 
 from sift_launcher.console import LiveLog
-from sift_launcher.follow import follow, log_content
-from sift_launcher.local.records import JobRecord, JobRecords
+from sift_launcher.follow import follow
+from sift_launcher.local.job import LocalJob
+from sift_launcher.local.records import JobRecords
 from sift_launcher.local.service import LocalTrainingService
 from sift_launcher.local.status import Status, created
 
@@ -30,8 +31,8 @@ class Growing(LocalTrainingService):
         os.close(lock)
 
     @property
-    def job(self) -> JobRecord:
-        return self.record("job")
+    def job(self) -> LocalJob:
+        return LocalJob("job", self)
 
     def status(self, name: str) -> Status:
         for host, pieces in self._pieces.items():
@@ -50,7 +51,7 @@ class Growing(LocalTrainingService):
 def followed(service: Growing) -> bytes:
     stream = io.BytesIO()
     with LiveLog(stream, is_terminal=False) as log:
-        follow(service, "job", log)
+        follow(service.job, log)
     return stream.getvalue()
 
 
@@ -136,7 +137,7 @@ def test_of_two_hosts_lines_none_is_lost_or_cut_or_out_of_order(tmp_path: Path):
 def test_the_log_of_a_job_that_ended_reads_the_same(tmp_path: Path):
     service = Growing(tmp_path, algo_1=[b"one\nno end"], algo_2=[b"eins\n"])
     followed(service)
-    assert b"".join(log_content(service.job)) == b"algo-1 | one\nalgo-2 | eins\nalgo-1 | no end\n"
+    assert b"".join(service.job.log_content()) == b"algo-1 | one\nalgo-2 | eins\nalgo-1 | no end\n"
 
 
 def test_every_line_reaches_a_terminal(tmp_path: Path):
@@ -144,7 +145,7 @@ def test_every_line_reaches_a_terminal(tmp_path: Path):
     received: list[bytes] = []
     with os.fdopen(terminal, "wb") as stream, Reading(reader, received.append):
         with LiveLog(stream, is_terminal=True) as log:
-            follow(Growing(tmp_path, algo_1=cut(lines_of(1), 7)), "job", log)
+            follow(Growing(tmp_path, algo_1=cut(lines_of(1), 7)).job, log)
         # A mark of our own: what a closed terminal has not delivered is lost.
         stream.write(b"END\n")
         stream.flush()
