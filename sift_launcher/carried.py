@@ -13,8 +13,33 @@ from sift_launcher.runtime import HOOK, runtime_files
 ENTRYPOINT = ("python3", "-m", "sift_entrypoint")
 """How an image that has no `train` of its own starts a job."""
 
-_FOLDER = f"/opt/ml/code/{RUNTIME_FOLDER}"
+CODE_ARCHIVE = "/opt/ml/input/data/code/sourcedir.tar.gz"
+"""Where a host finds the code when it comes as the channel `code`, as the estimator names it."""
+
+_CODE = "/opt/ml/code"
+_FOLDER = f"{_CODE}/{RUNTIME_FOLDER}"
 _PATH = (f"{_FOLDER}/sift_entrypoint/site", _FOLDER)
+
+
+# Starts the runtime that lies in the archive: by Python alone, for an image need have neither a
+# shell nor tar. One line of at most 256 characters, which is what a request has room for
+# (docs.aws.amazon.com/sagemaker/latest/APIReference/API_AlgorithmSpecification.html).
+_START = (
+    "import os,sys,tarfile;"
+    f"t=tarfile.open({CODE_ARCHIVE!r});"
+    f"t.extractall({_CODE!r},[m for m in t if m.name.startswith({RUNTIME_FOLDER + '/'!r})]);"
+    "os.execl(p:=sys.executable,p,'-m','sift_entrypoint','train')"
+)
+
+
+def cloud_entrypoint() -> tuple[str, ...]:
+    """How SageMaker starts a job in an image that has no `train` of its own.
+
+    The code comes as the channel `code`. Of its archive only the runtime is unpacked here; the
+    runtime unpacks the rest, as in any other image.
+    """
+    # Isolated, for a tarfile.py may lie in the image's folder; no warnings: the archive is ours.
+    return ("python3", "-I", "-W", "ignore", "-c", _START)
 
 
 def carried_files() -> tuple[CodeFile, ...]:

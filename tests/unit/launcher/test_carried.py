@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sift_launcher.bundle import CodeBundle, list_bundle, pack
-from sift_launcher.carried import carried_files
+from sift_launcher.carried import carried_files, cloud_entrypoint
 
 
 def packed(folder: Path, bundle: CodeBundle) -> Path:
@@ -83,3 +83,12 @@ def test_a_folder_of_that_name_in_the_source_folder_stays_behind(tmp_path: Path,
     bundle = list_bundle(tmp_path, "train.py")
     assert [file.path for file in bundle.files] == ["train.py"]
     assert bundle.left_out == (".sift/",)
+
+
+def test_the_start_in_the_cloud_fits_into_a_request():
+    # What botocore's model of CreateTrainingJob says of ContainerEntrypoint.
+    entrypoint = cloud_entrypoint()
+    assert entrypoint[0] == "python3"
+    assert len(entrypoint) <= 100
+    assert max(len(word) for word in entrypoint) <= 256
+    assert not any("\n" in word for word in entrypoint)
