@@ -37,7 +37,7 @@ _VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TAG = re.compile(r"[\w\s.:/=+\-@]*")
 _KMS_KEY = re.compile(r"[a-zA-Z0-9:/_-]{1,2048}")
 _NETWORK_ID = re.compile(r"[-0-9a-zA-Z]{1,32}")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET = re.compile(r"[a-zA-Z0-9._-]{3,255}")  # old ones may have what new ones may not
 
 
 def check_job_name(name: str) -> None:
@@ -232,8 +232,7 @@ def check_s3_uri(option: str, uri: str) -> None:
     bucket = uri.removeprefix("s3://").partition("/")[0]
     if not uri.startswith("s3://") or not _BUCKET.fullmatch(bucket):
         raise ValidationError(
-            f"{option} {_shown(uri)} is no place in S3: write it as s3://BUCKET/PREFIX, the bucket "
-            "in small letters, digits, dots and hyphens"
+            f"{option} {_shown(uri)} is no place in S3: write it as s3://BUCKET/PREFIX"
         )
     if len(uri) > 1024:
         raise ValidationError(f"{option} {_shown(uri)} is longer than the 1024 characters of S3")

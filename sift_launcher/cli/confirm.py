@@ -26,7 +26,7 @@ def check_budget(plan: Plan, budget_dollars: float | None) -> None:
         return
     if plan.max_cost_dollars is None:
         raise PriceUnknown(
-            f"--budget {budget_dollars:g} cannot be kept: {price_unknown(plan.cloud)}"
+            f"--budget {budget_dollars:g} cannot be kept to: {price_unknown(plan.cloud)}"
         )
     if plan.max_cost_dollars <= budget_dollars:
         return
@@ -59,9 +59,9 @@ def confirm(plan: Plan, is_confirmed: bool) -> None:
 
 
 def price_unknown(cloud: Cloud) -> str:
-    """That no price is known, why, and what to type."""
-    why = f" ({cloud.price_problem})" if cloud.price_problem else ""
-    return f"what an instance costs is not known{why}; --price USD says it, for an hour of one"
+    """That no price is known, and what to type."""
+    problem = cloud.price_problem or "--price USD says what an hour of an instance costs"
+    return f"what an instance costs is not known ({problem})"
 
 
 def _within(plan: Plan, cloud: Cloud, budget_dollars: float) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -49,11 +49,13 @@ _PLACES = ("output", "checkpoint", "source-dir")
 # Saying one anew takes back what the file says of the others.
 _SAME_MATTER = (
     ("keep", "beta", "no-sift"),
+    ("beta", "keep", "no-sift"),
     ("sift-delay", "no-sift"),
     ("sift-config", "no-sift"),
     ("loss", "no-sift"),
     ("no-sift", "keep", "beta", "sift-delay", "sift-config", "loss"),
 )
+_TEXT = 'text, as "..."'
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -221,6 +223,10 @@ class _Reader:
         if key in TABLES:
             return TABLES[key], self._pairs(key, value, shown)
         option = self._options.get(key)
+        if isinstance(value, dict):
+            near = get_close_matches(key, [*TABLES, PROFILES], n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise self._error(shown, f"is no table of options{hint}")
         if option is None or key in TABLES.values():
             raise self._error(shown, f"is no option{self._nearest(key)}")
         if key in _NEVER:
@@ -246,7 +252,7 @@ class _Reader:
                 raise self._wrong(shown, value, "a number")
             return float(value)
         if not isinstance(value, str):
-            raise self._wrong(shown, value, 'text, as "..."')
+            raise self._wrong(shown, value, _TEXT)
         is_file = key == "sift-config" and not value.lstrip().startswith("{")
         if key in _PLACES or is_file or (key == "python" and "/" in value):
             return self._place(value, shown)
@@ -257,21 +263,13 @@ class _Reader:
             raise self._wrong(shown, value, f"a table: [{shown}], and its keys below")
         if key == "data":
             return {name: self._channel(own, f"{shown}.{name}") for name, own in value.items()}
-        if key == "hyperparameters":
-            return dict(self._scalars(value, shown, "text, a number, true or false"))
-        return {
-            name: text if isinstance(text, str) else self._refuse(shown, name, text)
-            for name, text in value.items()
-        }
-
-    def _scalars(self, table: Mapping[str, Any], where: str, wanted: str) -> Iterator[Any]:
-        for name, value in table.items():
-            if not isinstance(value, str | int | float):
-                raise self._wrong(f"{where}.{name}", value, wanted)
-            yield name, value
-
-    def _refuse(self, where: str, name: str, value: Any) -> Any:
-        raise self._wrong(f"{where}.{name}", value, 'text, as "..."')
+        for name, own in value.items():
+            if key == "hyperparameters":
+                if not isinstance(own, str | int | float):
+                    raise self._wrong(f"{shown}.{name}", own, "text, a number, true or false")
+            elif not isinstance(own, str):
+                raise self._wrong(f"{shown}.{name}", own, _TEXT)
+        return dict(value)
 
     def _channel(self, value: Any, shown: str) -> Channel:
         if isinstance(value, str):
@@ -285,7 +283,7 @@ class _Reader:
                 hint = f" (did you mean {near[0]}?)" if near else ""
                 raise self._error(f"{shown}.{key}", f"is no part of a channel{hint}")
             if not isinstance(own, types[key]):
-                wanted = "true or false" if key == "shard" else 'text, as "..."'
+                wanted = "true or false" if key == "shard" else _TEXT
                 raise self._wrong(f"{shown}.{key}", own, wanted)
         if "place" not in value:
             raise self._error(shown, "says not where the data is: add place")

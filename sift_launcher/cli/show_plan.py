@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sift_launcher.bundle import CodeFile, megabytes
@@ -100,12 +100,15 @@ def _instances(request: dict[str, Any], cloud: Cloud) -> str:
 
 
 def _code(plan: Plan) -> list[str]:
-    bundle = plan.bundle
-    told = [f"{len(bundle.files)} files, {megabytes(bundle.size)}, from {bundle.source_dir}"]
-    largest = sorted(bundle.files, key=lambda file: (-file.size, file.path))[:_FILES_SHOWN]
+    own = [file for file in plan.bundle.files if file.source is None]
+    runtime = tuple(file for file in plan.bundle.files if file.source is not None)
+    told = [f"{_size(own)}, from {plan.bundle.source_dir}"]
+    largest = sorted(own, key=lambda file: (-file.size, file.path))[:_FILES_SHOWN]
     told += [f"{megabytes(file.size):>9}  {file.path}" for file in largest]
-    if len(bundle.files) > len(largest):
-        told.append(f"and {len(bundle.files) - len(largest)} smaller")
+    if len(own) > len(largest):
+        told.append(f"and {len(own) - len(largest)} smaller")
+    if runtime:
+        told.append(f"and the sifting runtime: {_size(runtime)}")
     return told
 
 
@@ -132,9 +135,9 @@ def _channel(channel: dict[str, Any], cloud: Cloud | None) -> str:
     return f"{name}: {place}" + (f" ({'; '.join(kinds)})" if kinds else "")
 
 
-def _size(files: tuple[CodeFile, ...]) -> str:
-    size = megabytes(sum(file.size for file in files))
-    return f"{len(files)} files, {size}" if len(files) != 1 else size
+def _size(files: Sequence[CodeFile]) -> str:
+    count = "1 file" if len(files) == 1 else f"{len(files)} files"
+    return f"{count}, {megabytes(sum(file.size for file in files))}"
 
 
 def _place(uri: str) -> str:
@@ -146,7 +149,7 @@ def _cost(plan: Plan) -> list[str]:
     if cloud is None:
         return [f"at most ${plan.max_cost_dollars or 0:.2f}"]
     if cloud.prices is None:
-        return [f"unknown: {price_unknown(cloud)}"]
+        return [price_unknown(cloud)]
     limit = cost_limit(plan.request, cloud.prices)
     source = f" ({cloud.prices.source})" if cloud.prices.source else ""
     told = [f"at most ${limit.dollars:.2f} = {limit.formula}{source}"]

@@ -203,7 +203,7 @@ def test_a_defect_of_ours_is_one_line_that_names_the_traceback(call, state, monk
     def broken(*arguments):
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("sift_launcher.surroundings.gather", broken)
+    monkeypatch.setattr("sift_launcher.cli.train_here.gather", broken)
     ended = call("train.py")
     (log,) = (state / "crashes").iterdir()
     assert ended.code == 1
