@@ -54,7 +54,9 @@ class ContainerRunner:
         self._environment = dict(environment)
         self._wake = wake
         self._suffix = secrets.token_hex(3)  # two state folders may have a job of one name
-        self._network: str | None = None
+        self._is_isolated = bool(self._request.get("EnableNetworkIsolation", False))
+        # Hosts that are isolated reach each other all the same.
+        self._network: str | None = "none" if self._is_isolated else None
         self._api: APIClient | None = None
         self._containers: dict[str, str] = {}
 
@@ -74,7 +76,7 @@ class ContainerRunner:
         if names is not None:
             names.write_text("127.0.0.1 localhost\n")
             with reached(engine_address()):
-                self._network = _create_network(api, self._record, self._suffix)
+                self._network = self._create_network(api)
 
         def start(host: str) -> RunningHost:
             return self._start(api, host, trees[host], names, logs / f"{host}.log")
@@ -113,6 +115,11 @@ class ContainerRunner:
             running.attend()
         return running
 
+    def _create_network(self, api: APIClient) -> str:
+        name = f"{self._record.name}-{self._suffix}"
+        api.create_network(name, labels=labels(self._record), internal=self._is_isolated)
+        return name
+
     def _create(self, api: APIClient, host: str, tree: HostTree, names: Path | None) -> str:
         from docker.types import LogConfig
 
@@ -142,12 +149,6 @@ class ContainerRunner:
             ),
         )
         return str(created["Id"])
-
-
-def _create_network(api: APIClient, record: JobRecord, suffix: str) -> str:
-    name = f"{record.name}-{suffix}"
-    api.create_network(name, labels=labels(record))
-    return name
 
 
 def _mounts(tree: HostTree, names: Path | None) -> list[Any]:

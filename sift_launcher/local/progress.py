@@ -17,7 +17,8 @@ _BAR = re.compile(rb"\b(\d{1,3})%\|")
 class Progress:
     """Reads `epoch 3/5`, `Epoch [3/5]`, `step 300/1000` and the `30%|` of progress bars.
 
-    Epochs count for more than steps, and both for more than bars, which may be of one epoch alone.
+    Epochs count for more than steps, and both for more than bars. The bar of a single epoch, which
+    names it on its line, does not count.
     """
 
     def __init__(self, log: Path) -> None:
@@ -34,8 +35,9 @@ class Progress:
                 file.seek(self._read)
                 while content := file.read(_AT_ONCE_BYTES):
                     self._read += len(content)
-                    self._look(self._tail + content)
-                    self._tail = content[-_LONGEST_WORDS:]
+                    text = self._tail + content
+                    self._look(text)
+                    self._tail = text[-_LONGEST_WORDS:]
         except FileNotFoundError:
             return None
         for pattern in (_EPOCH, _STEP, _BAR):
@@ -44,9 +46,18 @@ class Progress:
         return None
 
     def _look(self, text: bytes) -> None:
-        for pattern in (_EPOCH, _STEP, _BAR):
+        for pattern in (_EPOCH, _STEP):
             for match in pattern.finditer(text):
-                part, whole = int(match[1]), int(match[2]) if pattern is not _BAR else 100
-                if 0 <= part <= whole > 0:
-                    furthest = max(part / whole, self._furthest.get(pattern, 0.0))
-                    self._furthest[pattern] = furthest
+                self._reach(pattern, int(match[1]), int(match[2]))
+        for match in _BAR.finditer(text):
+            if b"epoch" not in _line_before(text, match.start()).lower():
+                self._reach(_BAR, int(match[1]), 100)
+
+    def _reach(self, pattern: re.Pattern[bytes], part: int, whole: int) -> None:
+        if 0 <= part <= whole > 0:
+            self._furthest[pattern] = max(part / whole, self._furthest.get(pattern, 0.0))
+
+
+def _line_before(text: bytes, end: int) -> bytes:
+    start = max(text.rfind(b"\n", 0, end), text.rfind(b"\r", 0, end)) + 1
+    return text[start:end]

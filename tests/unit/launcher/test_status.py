@@ -68,3 +68,33 @@ def test_a_reason_has_at_most_1024_characters():
 def test_a_job_that_never_trained_bills_nothing():
     status = ended(created(1.0), "Failed", 9.0, reason="no")
     assert "BillableTimeInSeconds" not in status
+
+
+def test_an_interrupted_job_trains_on_and_is_not_billed_for_the_time_between():
+    status = created(0.0)
+    for secondary, now in (
+        ("Downloading", 10.0),
+        ("Training", 20.0),
+        ("Interrupted", 50.0),
+        ("Starting", 60.0),
+        ("Downloading", 90.0),
+        ("Training", 95.0),
+        ("Uploading", 99.0),
+    ):
+        status = entered(status, "InProgress", secondary, now)
+    status = ended(status, "Completed", 100.0)
+    assert [each["Status"] for each in status["SecondaryStatusTransitions"]] == [
+        "Starting", "Downloading", "Training", "Interrupted", "Starting", "Downloading", "Training",
+        "Uploading", "Completed",
+    ]  # fmt: skip
+    assert status["TrainingStartTime"] == 10.0
+    assert status["TrainingTimeInSeconds"] == 90
+    assert status["BillableTimeInSeconds"] == 50
+
+
+def test_a_job_that_waited_too_long_is_stopped_for_it():
+    status = ended(created(0.0), "Stopped", 9.0, secondary="MaxWaitTimeExceeded")
+    assert (status["TrainingJobStatus"], status["SecondaryStatus"]) == (
+        "Stopped",
+        "MaxWaitTimeExceeded",
+    )
