@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from sift_launcher.errors import CredentialsError, ExtraMissing, RegionError
@@ -57,6 +58,8 @@ class Clients:
         """Of a stand-in for AWS; None: AWS itself."""
 
         self.region: str = self._region(region)
+        folders = self.session.get_config_variable("data_path")
+        self.session.register_component("data_loader", _descriptions(folders))
         self._config = Config(
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=connect_seconds,
@@ -122,6 +125,14 @@ def require_botocore() -> str:
             "jobs in SageMaker need AWS's packages: pip install 'sift-launcher[cloud]'"
         )
     return str(spec.submodule_search_locations[0])
+
+
+@cache
+def _descriptions(folders: str | None) -> Any:
+    """botocore's reader of the services' descriptions, which are read once in a process."""
+    from botocore.loaders import create_loader
+
+    return create_loader(folders)
 
 
 def _home(service: str, region: str) -> str:

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
-from sift_launcher.cloud.instance_types import architecture, family, has_gpu, has_own_accelerator
+from sift_launcher.cloud.instance_types import architecture, has_gpu, has_own_accelerator
 from sift_launcher.errors import CloudUnreachable, ImageUnfit
 from sift_launcher.images import ImageFacts, facts_of
 from sift_launcher.instances import STOCK
@@ -47,7 +47,7 @@ def image_facts(wished: str | None, instance: str, clients: Clients) -> ImageFac
     place = ecr_image(name, clients.region)
     if is_stock_account(place.account):
         return _fit(ImageFacts(name, "", "amd64", None, "toolkit"), instance)
-    return _fit(_look_up(name, place, architecture(instance), clients), instance)
+    return _fit(_look_up(name, place, instance, clients), instance)
 
 
 @dataclass(frozen=True)
@@ -99,20 +99,22 @@ def _stock(instance: str, region: str) -> str:
 
 
 def _fit(facts: ImageFacts, instance: str) -> ImageFacts:
-    wished = architecture(instance)
-    if facts.architecture == wished:
-        return facts
-    other = "an arm64" if wished == "arm64" else "an amd64"
-    raise ImageUnfit(
-        f"image {facts.name} is for {facts.architecture}, and {instance} ({family(instance)}) runs "
-        f"{wished}: build {other} one, or choose another --instance"
+    if facts.architecture != architecture(instance):
+        raise _of_another(facts.name, facts.architecture, instance)
+    return facts
+
+
+def _of_another(name: str, architectures: str, instance: str) -> ImageUnfit:
+    return ImageUnfit(
+        f"image {name} is for {architectures}, and {instance} runs {architecture(instance)}: build "
+        "one for it, or choose another --instance"
     )
 
 
-def _look_up(name: str, place: EcrImage, wished: str, clients: Clients) -> ImageFacts:
+def _look_up(name: str, place: EcrImage, instance: str, clients: Clients) -> ImageFacts:
     digest, manifest = _manifest(name, place, clients)
     if "manifests" in manifest:  # several architectures under one name
-        digest = _of_architecture(name, manifest["manifests"], wished)
+        digest = _of_architecture(name, manifest["manifests"], instance)
         digest, manifest = _manifest(name, place, clients, digest)
     config = _config(name, place, manifest["config"]["digest"], clients)
     attributes = {
@@ -145,17 +147,15 @@ def _manifest(
     return str(image["imageId"].get("imageDigest", "")), json.loads(image["imageManifest"])
 
 
-def _of_architecture(name: str, manifests: list[dict[str, Any]], wished: str) -> str:
+def _of_architecture(name: str, manifests: list[dict[str, Any]], instance: str) -> str:
     there = {
         each["platform"]["architecture"]: str(each["digest"])
         for each in manifests
         if each.get("platform", {}).get("os") == "linux"
     }
+    wished = architecture(instance)
     if wished not in there:
-        raise ImageUnfit(
-            f"image {name} is for {' and '.join(sorted(there)) or 'no Linux'}, and the instance "
-            f"runs {wished}: build one for it, or choose another --instance"
-        )
+        raise _of_another(name, " and ".join(sorted(there)) or "no Linux", instance)
     return there[wished]
 
 

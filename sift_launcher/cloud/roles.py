@@ -23,7 +23,7 @@ ROLE_ARN = re.compile(
 )
 _ASSUMED = re.compile(r"arn:[a-z-]+:sts::\d{12}:assumed-role/(?P<name>[\w+=,.@-]+)/")
 # Where SageMaker's notebooks say whose they are.
-_NOTEBOOK = Path("/opt/ml/metadata/resource-metadata.json")
+NOTEBOOK = Path("/opt/ml/metadata/resource-metadata.json")
 _MAKE = "https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html says how to make one"
 
 
@@ -78,7 +78,7 @@ def training_roles(clients: Clients) -> Iterator[str]:
 
 def _own_role(clients: Clients, identity: str) -> str:
     with suppress(OSError, ValueError, KeyError):  # no notebook of SageMaker's
-        return str(json.loads(_NOTEBOOK.read_text("utf-8"))["ExecutionRoleArn"])
+        return str(json.loads(NOTEBOOK.read_text("utf-8"))["ExecutionRoleArn"])
     if assumed := _ASSUMED.match(identity):
         with suppress(AccessDenied, RoleError):  # one that may look up nothing is no training role
             role = get_role(clients, assumed["name"])

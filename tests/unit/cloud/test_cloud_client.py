@@ -151,7 +151,7 @@ def throttling(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]
     monkeypatch.setattr(botocore.endpoint, "time", types.SimpleNamespace(sleep=waited.append))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Throttling)
     server.calls, server.waited = 0, waited  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
