@@ -133,6 +133,26 @@ def test_a_channel_whose_path_is_missing(call, state, project):
         (["--data", "train"], "--data 'train' is not CHANNEL=PATH: write it as --data train=data/"),
         (["--data", "train="], "--data train= names no path: write --data train=PATH"),
         (["--env", "A"], "--env 'A' is not KEY=VALUE: write it as --env OMP_NUM_THREADS=2"),
+        (["--tag", "a"], "--tag 'a' is not KEY=VALUE: write it as --tag team=vision"),
+        (["--metric", "a"], "--metric 'a' is not NAME=REGEX: write it as --metric 'loss=loss: (["),
+        (["--metric", "a=b"], "metric 'a': 'b' captures no value: put what matches the number in"),
+        (["--shard", "t"], "--shard t names no channel: add --data t=PLACE, or leave it out"),
+        (["--input-mode", "Pipe"], "--input-mode Pipe is unknown: File or FastFile"),
+        (["--spot"], "--spot is for SageMaker's instances, and this job runs on this machine: add"),
+        (["--output", "s3://bkt/x"], "--output s3://bkt/x is for jobs in SageMaker: this machine"),
+        (["--checkpoint", "train.py"], "--checkpoint train.py is a file: name a folder"),
+        (["--data", "t=s3://"], "--data t: 's3://' is no place in S3: write it as s3://BUCKET/"),
+        (["--rehearse"], "--rehearse is for SageMaker's instances, and this job runs on this"),
+        (
+            ["--instance", "ml.m5.large", "--rehearse-interrupt", "50%", "--spot"],
+            "--rehearse-interrupt 50% takes spot instances away from a job that is rehearsed: add "
+            "--rehearse",
+        ),
+        (
+            ["--instance", "ml.m5.large", "--rehearse-interrupt", "50%", "--rehearse"],
+            "--rehearse-interrupt 50% takes spot instances away from a job that is rehearsed: add "
+            "--spot",
+        ),
         (["--name", "my_job"], "'my_job' cannot be a job's name"),
         (["--max-run", "0"], "--max-run 0 is not a time that SageMaker grants"),
         (["--output", "train.py"], "--output train.py is a file: name a folder"),

@@ -10,8 +10,10 @@ from sift_launcher.cli.options import (
     environment,
     hyperparameters,
     machine_share,
+    sharded,
     sift_config,
 )
+from sift_launcher.errors import OptionError
 from sift_launcher.job_spec import Channel
 from sift_launcher.local.machine import MachineShare
 from smart_sifting.sift_config.job_config import SiftConfig
@@ -56,6 +58,20 @@ def test_a_channel_is_kept_as_it_was_typed():
         "train": Channel("~/data"),
         "test": Channel("s3://b/t=1"),
     }
+
+
+def test_channels_are_sharded_by_name():
+    given = {"train": Channel("a"), "test": Channel("b", sharded=True)}
+    assert sharded(given, ["train"]) == {
+        "train": Channel("a", sharded=True),
+        "test": Channel("b", sharded=True),
+    }
+    with pytest.raises(OptionError) as caught:
+        sharded(given, ["trian"])
+    assert str(caught.value) == (
+        "--shard trian names no channel (did you mean train?): add --data trian=PLACE, or leave "
+        "it out"
+    )
 
 
 def config(text: str | None = None, **given: object) -> SiftConfig | None:

@@ -137,6 +137,59 @@ def test_channels_and_variables_are_in_the_request_when_there_are_any():
     }
 
 
+def test_a_job_here_takes_what_describes_it_in_sagemaker_too():
+    spec = replace(
+        SPEC,
+        name="digits-1",
+        channels={
+            "train": Channel("data", sharded=True, input_mode="FastFile"),
+            "test": Channel("s3://bkt/test", sharded=True),
+        },
+        input_mode="FastFile",
+        metrics={"loss": "loss: ([0-9.]+)"},
+        tags={"team": "vision"},
+    )
+    here = replace(
+        HERE,
+        channels={"train": "/data/train", "test": "s3://bkt/test"},
+        checkpoint="/home/ada/kept",
+    )
+    assert plan(spec, here).request == request("digits-1") | {
+        "AlgorithmSpecification": {
+            "TrainingImage": "file:///home/ada/.venv/bin/python",
+            "TrainingInputMode": "FastFile",
+            "MetricDefinitions": [{"Name": "loss", "Regex": "loss: ([0-9.]+)"}],
+        },
+        "InputDataConfig": [
+            {
+                "ChannelName": "train",
+                "DataSource": {
+                    "FileDataSource": {
+                        "FileDataDistributionType": "ShardedByS3Key",
+                        "FileUri": "file:///data/train",
+                    }
+                },
+                "InputMode": "FastFile",
+            },
+            {
+                "ChannelName": "test",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": "s3://bkt/test",
+                        "S3DataDistributionType": "ShardedByS3Key",
+                    }
+                },
+            },
+        ],
+        "CheckpointConfig": {
+            "S3Uri": "file:///home/ada/kept",
+            "LocalPath": "/opt/ml/checkpoints",
+        },
+        "Tags": [{"Key": "team", "Value": "vision"}],
+    }
+
+
 def test_planning_twice_gives_equal_plans_and_leaves_its_arguments_alone():
     spec = replace(SPEC, hyperparameters={"epochs": 3}, environment={"A": "b"})
     before = copy.deepcopy((spec, HERE))
