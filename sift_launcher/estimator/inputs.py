@@ -41,7 +41,7 @@ def uploading(session: Any) -> Callable[[str, Path], str]:
         bucket = session.default_bucket()
         spec = JobSpec(script="", channels={channel: Channel(str(path))})
         (planned,) = plan_uploads(spec, bucket)
-        s3 = session.boto_session.client("s3")
+        s3 = session.s3_client or session.boto_session.client("s3")
         with explained(f"s3:PutObject on arn:aws:s3:::{bucket}/*", f"uploading channel {channel}"):
             upload(planned, s3, lambda there, whole: None)
         return planned.uri

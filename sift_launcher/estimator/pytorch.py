@@ -44,6 +44,8 @@ _OWN_HYPERPARAMETERS = {"sift_config": "sift_config=", "sift_arguments": "argume
 class _Sifted(PyTorch):  # type: ignore[misc]
     """What makes a PyTorch estimator's jobs sifted ones: their hyperparameters, and their code."""
 
+    environment: dict[str, str] | None
+    container_entry_point: list[str] | None
     arguments: tuple[str, ...]
     """What the script gets on its command line, exactly as written."""
 
@@ -180,7 +182,7 @@ class _Sifted(PyTorch):  # type: ignore[misc]
             return UploadedCode(uri, script)
         bucket, prefix, kms_key = self._code_place()
         uri = f"s3://{bucket}/{self._assign_s3_prefix(prefix)}/{ARCHIVE}"
-        s3 = session.boto_session.client("s3")
+        s3 = session.s3_client or session.boto_session.client("s3")
         upload_code(bundle, s3, uri, kms_key, session.settings.local_download_dir)
         return UploadedCode(uri, script)
 

@@ -35,28 +35,25 @@ class SiftSession(Session):  # type: ignore[misc]
         bucket: str | None = None,
         **of_the_sdk: Any,
     ) -> None:
-        """`clients`: whose account it is, by default the environment's. `account` and `bucket`: of
-        its twelve digits and its default bucket, where they are known and the bucket is there;
-        others are found out. The rest is as in `sagemaker.Session`; `sagemaker_config={}` keeps the
-        SDK's settings files out."""
+        """`clients`: whose account it is, by default the environment's. `account` and `bucket`: its
+        twelve digits and its default bucket, where they are known and the bucket is there; others
+        are found out. Of `sagemaker.Session` it takes `default_bucket`, `default_bucket_prefix`,
+        `settings` and `sagemaker_config`; an empty one keeps the SDK's settings files out."""
         self.clients = clients or Clients()
         self._account = account
         super().__init__(**of_the_sdk)
         self._default_bucket = bucket
         self._default_bucket_set_by_sdk = bucket is not None
 
-    def _initialize(self, boto_session: Any, sagemaker_config: Any = None, **clients: Any) -> None:
+    def _initialize(self, sagemaker_config: Any = None, **unused: Any) -> None:
         """In place of the SDK's, which makes five clients and a resource, each of them slow."""
         from boto3 import Session as BotoSession
 
-        self.boto_session = boto_session or BotoSession(
+        self.boto_session = BotoSession(
             botocore_session=self.clients.session, region_name=self.clients.region
         )
-        self._region_name = self.boto_session.region_name
+        self._region_name = self.clients.region
         self.local_mode = False
-        for name, client in clients.items():
-            if client is not None:
-                setattr(self, name, client)
         self._load_settings(sagemaker_config)
         without_telemetry(self)
 
@@ -74,6 +71,14 @@ class SiftSession(Session):  # type: ignore[misc]
             config.SESSION_DEFAULT_S3_OBJECT_KEY_PREFIX_PATH,
             sagemaker_session=self,
         )
+
+    @property
+    def s3_client(self) -> Any:
+        return self.clients("s3")
+
+    @s3_client.setter
+    def s3_client(self, nothing: None) -> None:
+        """The SDK's constructor says that there is none yet."""
 
     @cached_property
     def sagemaker_client(self) -> Any:
