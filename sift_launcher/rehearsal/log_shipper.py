@@ -15,7 +15,7 @@ from sift_launcher.local.status import ENDED
 from sift_launcher.rehearsal.log_lines import Lines, Metrics, batches
 
 GROUP = "/aws/sagemaker/TrainingJobs"
-_EACH_SECONDS = 0.2
+_EACH_SECONDS = 0.1
 _AT_ONCE_BYTES = 1 << 20
 
 
