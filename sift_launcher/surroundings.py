@@ -144,7 +144,7 @@ def needs_runtime(spec: JobSpec) -> bool:
 
 
 def _folder(option: str, typed: str) -> Path:
-    folder = absolute(Path(typed).expanduser())
+    folder = absolute(typed)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{option} {typed} is a file: name a folder")
     return folder
@@ -299,7 +299,7 @@ def _line_of(error: SyntaxError) -> str:
 def _channel(name: str, channel: Channel) -> str:
     if channel.is_in_s3:
         return channel.place
-    path = Path(channel.place).expanduser()
+    path = Path(channel.place)
     if not path.exists():
         raise ChannelError(
             f"channel {name}: {path} does not exist (read from {Path.cwd()}); "

@@ -36,23 +36,24 @@ def check_budget(plan: Plan, budget_dollars: float | None) -> None:
     )
 
 
+def check_can_ask(plan: Plan, is_confirmed: bool) -> None:
+    """Raises ConfirmationNeeded where a question would have to be asked, and nobody sees it."""
+    if not _is_question(plan, is_confirmed) or (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    raise ConfirmationNeeded(
+        f"nobody is here to be asked about job {plan.name}, {_what_it_costs(plan)}: add --yes to "
+        "launch it"
+    )
+
+
 def confirm(plan: Plan, is_confirmed: bool) -> None:
     """Asks whether to launch the job, unless that `is_confirmed` or costs nothing.
 
-    Raises ConfirmationNeeded where nobody can be asked, JobInterrupted when the answer is no.
+    Raises JobInterrupted when the answer is not yes.
     """
-    if is_confirmed or plan.cloud is None or plan.is_rehearsal:
+    if not _is_question(plan, is_confirmed):
         return
-    cost = (
-        "at a price that is not known"
-        if plan.max_cost_dollars is None
-        else f"which can cost ${plan.max_cost_dollars:.2f}"
-    )
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfirmationNeeded(
-            f"nobody is here to be asked about job {plan.name}, {cost}: add --yes to launch it"
-        )
-    sys.stderr.write(f"Launch job {plan.name}, {cost}? [y/N] ")
+    sys.stderr.write(f"Launch job {plan.name}, {_what_it_costs(plan)}? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in _YES:
         raise JobInterrupted("nothing was launched")
@@ -62,6 +63,16 @@ def price_unknown(cloud: Cloud) -> str:
     """That no price is known, and what to type."""
     problem = cloud.price_problem or "--price USD says what an hour of an instance costs"
     return f"what an instance costs is not known ({problem})"
+
+
+def _is_question(plan: Plan, is_confirmed: bool) -> bool:
+    return not is_confirmed and plan.cloud is not None and not plan.is_rehearsal
+
+
+def _what_it_costs(plan: Plan) -> str:
+    if plan.max_cost_dollars is None:
+        return "at a price that is not known"
+    return f"which can cost ${plan.max_cost_dollars:.2f}"
 
 
 def _within(plan: Plan, cloud: Cloud, budget_dollars: float) -> str:

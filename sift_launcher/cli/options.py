@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sift_launcher.errors import OptionError, SiftConfigError
-from sift_launcher.job_spec import Channel, HyperParameter
+from sift_launcher.job_spec import S3, Channel, HyperParameter
 from sift_launcher.local.machine import MachineShare
 from smart_sifting.errors import SiftConfigValidationException
 from smart_sifting.sift_config.job_config import SiftConfig
@@ -54,7 +54,7 @@ def channels(typed: Sequence[str]) -> dict[str, Channel]:
     for name, place in pairs.items():
         if not place:
             raise OptionError(f"--data {name}= names no path: write --data {name}=PATH")
-    return {name: Channel(place) for name, place in pairs.items()}
+    return {name: Channel(_at_home(place)) for name, place in pairs.items()}
 
 
 def sharded(channels: Mapping[str, Channel], names: Sequence[str]) -> dict[str, Channel]:
@@ -122,6 +122,11 @@ def sift_config(
             if value is not None
         )
         raise SiftConfigError(f"{typed}: {error}") from error
+
+
+def _at_home(place: str) -> str:
+    """No shell fills in a ~ behind an equals sign."""
+    return place if place.startswith(S3) else str(Path(place).expanduser())
 
 
 def _parsed(text: str) -> SiftConfig:

@@ -14,7 +14,7 @@ from importlib import import_module
 from threading import Thread
 from typing import Any
 
-from sift_launcher.cli.confirm import check_budget, confirm
+from sift_launcher.cli.confirm import check_budget, check_can_ask, confirm
 from sift_launcher.cli.show_plan import end_dry_run, in_short, show_plan
 from sift_launcher.cloud.checks import preflight
 from sift_launcher.cloud.client import Clients
@@ -47,22 +47,29 @@ def train_in_cloud(spec: JobSpec, values: Mapping[str, Any]) -> None:
 def _train(spec: JobSpec, values: Mapping[str, Any], rehearsal: Any = None) -> None:
     clients = Clients(spec.region, spec.profile)
     planned = replace(plan(spec, gather(spec, clients=clients)), is_rehearsal=rehearsal is not None)
-    as_json, is_dry = values["as_json"], values["dry_run"]
-    if is_dry:
-        show_plan(planned, as_json)
-        sys.stdout.flush()
-    else:
-        say(in_short(planned))
-        Thread(target=_import_ahead, daemon=True).start()
-    check_budget(planned, values["budget"])
-    _look_before(planned, clients)
-    if is_dry:
-        end_dry_run(as_json)
+    if values["dry_run"]:
+        _show(planned, clients, values)
         return
+    say(in_short(planned))
+    check_budget(planned, values["budget"])
+    check_can_ask(planned, values["yes"])
+    # Not a daemon: the interpreter must not end in the middle of it.
+    Thread(target=_import_ahead).start()
+    _look_before(planned, clients)
     confirm(planned, values["yes"])
     if rehearsal is not None:
         rehearsal.announce(planned.name)
-    import_module(_LAUNCHER).launch_cloud(planned, wait=values["wait"], as_json=as_json)
+    launch = import_module(_LAUNCHER).launch_cloud
+    launch(planned, wait=values["wait"], as_json=values["as_json"])
+
+
+def _show(planned: Plan, clients: Clients, values: Mapping[str, Any]) -> None:
+    """The dry run. What would be refused is: a plan that cannot become a job is a wrong call."""
+    show_plan(planned, values["as_json"])
+    sys.stdout.flush()
+    check_budget(planned, values["budget"])
+    _look_before(planned, clients)
+    end_dry_run(values["as_json"])
 
 
 def _look_before(planned: Plan, clients: Clients) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from cloud_here import CLOUD, SPEC, here
 
-from sift_launcher.cli.confirm import check_budget, confirm
+from sift_launcher.cli.confirm import check_budget, check_can_ask, confirm
 from sift_launcher.cloud.facts import Cloud, Prices
 from sift_launcher.errors import (
     BudgetExceeded,
@@ -82,6 +82,7 @@ def asked(monkeypatch: pytest.MonkeyPatch):
         shown = Terminal()
         monkeypatch.setattr("sys.stdin", Terminal(answer))
         monkeypatch.setattr("sys.stderr", shown)
+        check_can_ask(plan, is_confirmed=False)
         confirm(plan, is_confirmed=False)
         return shown.getvalue()
 
@@ -108,7 +109,7 @@ def test_without_a_terminal_nobody_is_asked_and_nothing_launched(
     monkeypatch.setattr("sys.stderr", io.StringIO())
     monkeypatch.setattr(whole, Terminal("y\n"))
     with pytest.raises(ConfirmationNeeded) as caught:
-        confirm(PAID, is_confirmed=False)
+        check_can_ask(PAID, is_confirmed=False)
     assert str(caught.value) == (
         "nobody is here to be asked about job digits, which can cost $3.00: add --yes to launch it"
     )
@@ -116,6 +117,10 @@ def test_without_a_terminal_nobody_is_asked_and_nothing_launched(
 
 def test_who_has_said_yes_and_what_costs_nothing_is_not_asked(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    confirm(PAID, is_confirmed=True)
-    confirm(replace(PAID, is_rehearsal=True), is_confirmed=False)
-    confirm(replace(PAID, cloud=None), is_confirmed=False)
+    for job, is_confirmed in (
+        (PAID, True),
+        (replace(PAID, is_rehearsal=True), False),
+        (replace(PAID, cloud=None), False),
+    ):
+        check_can_ask(job, is_confirmed)
+        confirm(job, is_confirmed)

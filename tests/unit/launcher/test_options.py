@@ -53,9 +53,10 @@ def test_pairs_keep_their_order_and_all_but_the_first_equals_sign():
     assert environment(["A=1", "B=x=y"]) == {"A": "1", "B": "x=y"}
 
 
-def test_a_channel_is_kept_as_it_was_typed():
+def test_a_channels_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/ada")
     assert channels(["train=~/data", "test=s3://b/t=1"]) == {
-        "train": Channel("~/data"),
+        "train": Channel("/home/ada/data"),
         "test": Channel("s3://b/t=1"),
     }
 
