@@ -44,5 +44,5 @@ def _elapsed(status: Status, now: float) -> float:
     if "SecondaryStatusTransitions" in status and "TrainingStartTime" not in status:
         return 0.0
     start = status["TrainingStartTime" if "TrainingStartTime" in status else "CreationTime"]
-    end = status["TrainingEndTime"] if "TrainingEndTime" in status else now
-    return max(0.0, float(end - start))
+    end = status.get("TrainingEndTime", now)
+    return float(max(0.0, end - start))

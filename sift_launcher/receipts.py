@@ -13,7 +13,7 @@ from sift_launcher.local.records import JobRecord
 from sift_launcher.local.tree import HostTree, hosts_of
 from sift_launcher.paths import local_path
 from smart_sifting.errors import ReceiptException
-from smart_sifting.receipt import Receipt, merge, read_all, summary_line
+from smart_sifting.receipt import Receipt, Resumed, merge, read_all, summary_line
 
 _PREFIX = "sift: receipt: "
 
@@ -108,6 +108,7 @@ def rows(receipt: Receipt) -> list[tuple[str, str]]:
         ("batches seen, given", f"{receipt.batches.seen}, {receipt.batches.given}"),
         ("steps", f"{receipt.steps}"),
         ("epochs", f"{receipt.epochs}"),
+        *(("resumed", _resumed(each)) for each in receipt.resumed),
         ("seconds in scoring", f"{seconds.scoring:.2f}"),
         ("seconds in training", f"{seconds.training:.2f}"),
         ("seconds in data", f"{seconds.data:.2f}"),
@@ -141,6 +142,11 @@ def _share(part: int, whole: int) -> str:
 
 def _if(count: int, name: str) -> list[tuple[str, str]]:
     return [(name, str(count))] if count else []
+
+
+def _resumed(restart: Resumed) -> str:
+    again = f"{restart.lost_steps} steps ({restart.lost_seconds:.2f} s)"
+    return f"from a checkpoint at step {restart.step}; {again} after it were done again"
 
 
 def _unsifted(receipt: Receipt) -> list[tuple[str, str]]:

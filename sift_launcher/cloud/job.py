@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -62,6 +63,15 @@ class CloudJob:
 
     def watch(self) -> CloudJobWatch:
         """A new look at it, from the beginning of its log."""
+        first = {
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "CreationTime": self.entry.created,
+        }
+        return CloudJobWatch(self.name, *self.asking(), first)
+
+    def asking(self) -> tuple[Callable[[], Status], CloudLog]:
+        """What asks for the status, and the log; both raise Passing for what passes by itself."""
         clients = self._clients or clients_of(
             self.entry, attempts=_WATCH_ATTEMPTS, read_seconds=_WATCH_READ_SECONDS
         )
@@ -73,15 +83,9 @@ class CloudJob:
             self._remember_end(status)
             return status
 
-        return CloudJobWatch(
-            self.name,
+        return (
             lambda: _explained(self.entry, "sagemaker:DescribeTrainingJob", ask),
             _WatchedLog(clients("logs"), self.entry),
-            {
-                "TrainingJobStatus": "InProgress",
-                "SecondaryStatus": "Starting",
-                "CreationTime": self.entry.created,
-            },
         )
 
     def log_content(self) -> Iterator[bytes]:
@@ -250,11 +254,24 @@ def asked_for(name: str, region: str | None, profile: str | None) -> CloudJob:
 
 
 def clients_of(entry: CloudEntry, **settings: Any) -> Clients:
-    """The way to where the job of `entry` runs."""
-    clients = Clients(entry.region, entry.profile, entry.endpoint, **settings)
-    if entry.is_rehearsal:
-        # It takes any, and whoever looks from another terminal need not have some.
-        clients.session.set_credentials("rehearsal", "rehearsal")
+    """The way to where the job of `entry` runs. Raises ResourceNotFound of a rehearsal that is
+    over."""
+    if not entry.is_rehearsal:
+        return Clients(entry.region, entry.profile, entry.endpoint, **settings)
+    from sift_launcher.rehearsal.files import RehearsalFiles
+
+    found = RehearsalFiles().read()
+    if found is None or found[0].url != entry.endpoint:
+        raise ResourceNotFound(_ended_rehearsal(entry))
+    # Whoever looks from another terminal has none of the variables that lead to a rehearsal.
+    variables = found[0].environment
+    os.environ.update({name: variables[name] for name in ("NO_PROXY", "no_proxy")})
+    clients = Clients(entry.region, None, entry.endpoint, **settings)
+    clients.session.set_credentials(
+        variables["AWS_ACCESS_KEY_ID"],
+        variables["AWS_SECRET_ACCESS_KEY"],
+        variables["AWS_SESSION_TOKEN"],
+    )
     return clients
 
 

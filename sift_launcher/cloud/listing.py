@@ -15,7 +15,7 @@ from sift_launcher.catalogue import CloudEntry
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
 from sift_launcher.cloud.job import CloudJob, clients_of, ended_entry
-from sift_launcher.errors import CloudUnreachable, SiftLaunchError
+from sift_launcher.errors import CloudUnreachable, ResourceNotFound, SiftLaunchError
 from sift_launcher.job_list import JobLine, line_of
 from sift_launcher.jobs import status_of
 from sift_launcher.local.status import ENDED, Status
@@ -67,7 +67,7 @@ def _ask_place(entries: Sequence[CloudEntry]) -> _Answer:
             first, connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS, attempts=_ATTEMPTS
         )
         return _Answer(_states(clients, {entry.name: entry for entry in entries}))
-    except CloudUnreachable as error:
+    except (CloudUnreachable, ResourceNotFound) as error:
         return _Answer({}, "" if first.is_rehearsal else _untold(where, error))
     except SiftLaunchError as error:
         return _Answer({}, _untold(where, error))
