@@ -14,14 +14,18 @@ from fnmatch import fnmatchcase
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
+from sift_launcher.bundle.files import (
+    JOB_OUTPUT_MARK,
+    MAX_BYTES,
+    MAX_FILES,
+    RUNTIME_FOLDER,
+    CodeBundle,
+    CodeFile,
+    megabytes,
+)
 from sift_launcher.errors import CodeBundleError
 
-MAX_FILES = 20_000
-MAX_BYTES = 500_000_000
 _LARGEST_NAMED = 3
-JOB_OUTPUT_MARK = ("source", "sourcedir.tar.gz")  # what makes a folder a job's output
-
-RUNTIME_FOLDER = ".sift"  # the runtime, where it travels with the code
 
 _FOLDERS_LEFT_OUT = frozenset(
     {
@@ -41,31 +45,9 @@ _FOLDERS_LEFT_OUT = frozenset(
 _FILES_LEFT_OUT = ("*.pyc", "*.pyo", ".DS_Store", ".env", ".env.*")
 
 
-@dataclass(frozen=True)
-class CodeFile:
-    """One file of a bundle: its path there, and its size in bytes."""
-
-    path: str
-    size: int
-    source: str | None = None
-    """Where it lies when that is not below the source folder: a file of the launcher's own."""
-
-
-@dataclass(frozen=True)
-class CodeBundle:
-    """The files that go with a job, sorted by path, and the names of what is left behind."""
-
-    source_dir: str
-    files: tuple[CodeFile, ...]
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Bytes, unpacked."""
-        return sum(file.size for file in self.files)
-
-
-def list_bundle(source_dir: Path, script: str, exclude: Sequence[Path] = ()) -> CodeBundle:
+def list_bundle(
+    source_dir: Path, script: str, exclude: Sequence[Path] = (), allow: Sequence[str] = ()
+) -> CodeBundle:
     """What of `source_dir` travels; `script` (relative to it) always does.
 
     Links are followed, for a link means nothing on another machine. Raises CodeBundleError when
@@ -87,38 +69,6 @@ def list_bundle(source_dir: Path, script: str, exclude: Sequence[Path] = ()) -> 
             raise _too_large(source_dir, files, total)
     listed = tuple(CodeFile(path, files[path]) for path in sorted(files))
     return CodeBundle(str(source_dir), listed, tuple(sorted(left_out)))
-
-
-def pack(bundle: CodeBundle, target: Path) -> None:
-    """Writes the bundle as a `tar.gz`; raises FileExistsError when `target` is there already."""
-    import gzip
-    import tarfile
-
-    source = Path(bundle.source_dir)
-    # Level 1: the archive is read once, on this machine or after one upload.
-    with (
-        target.open("xb") as raw,
-        gzip.GzipFile("", "wb", 1, raw, mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w") as archive,
-    ):
-        for file in bundle.files:
-            with _opened(Path(file.source) if file.source else source / file.path) as content:
-                member = archive.gettarinfo(arcname=file.path, fileobj=content)
-                if file.source:  # the same wherever the launcher was installed, and whenever
-                    member.mtime, member.mode = 0, 0o644
-                member.uid = member.gid = 0
-                member.uname = member.gname = ""
-                archive.addfile(member, content)
-
-
-def _opened(path: Path) -> BufferedReader:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise CodeBundleError(
-            f"cannot read {path} ({error.strerror}), which would travel with the job: make it "
-            "readable, or name it in .gitignore"
-        ) from error
 
 
 def _walk(
@@ -220,14 +170,3 @@ def _too_large(source_dir: Path, files: dict[str, int], total: int) -> CodeBundl
         f"so far, of at most {MAX_FILES} and {megabytes(MAX_BYTES)}; the largest: {named}. Name "
         "the code's own folder with --source-dir, and hand in data with --data CHANNEL=PATH"
     )
-
-
-def megabytes(size: int) -> str:
-    """`size` bytes for a reader: `812 B`, `4.2 kB`, `31.0 MB`, `7.1 GB`."""
-    if size < 1000:
-        return f"{size} B"
-    if size < 1_000_000:
-        return f"{size / 1000:.1f} kB"
-    if size < 1_000_000_000:
-        return f"{size / 1_000_000:.1f} MB"
-    return f"{size / 1_000_000_000:.1f} GB"
