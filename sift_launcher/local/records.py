@@ -92,6 +92,15 @@ class JobRecord:
             (self.folder / "ballast").unlink()
             write_json(self.folder / "status.json", status)
 
+    def end_log_lines(self) -> None:
+        """Ends the lines that hosts were in the middle of, before anything is added."""
+        for log in self.logs.glob("*.log"):
+            with log.open("rb+") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - 1, 0))
+                if file.read() not in (b"", b"\n"):
+                    file.write(b"\n")
+
     def ask(self, wish: str) -> None:
         """Leaves a wish (`stop`, `kill` or `interrupt`) for the supervisor to find."""
         (self.folder / wish).touch()

@@ -69,7 +69,7 @@ class Supervisor:
         """Attempts until one is the last; whatever goes wrong on the way is the job's failure."""
         while self._is_to_be_repeated():
             self._clear()
-            self._end_lines()
+            self._record.end_log_lines()
             self._enter("InProgress", "Starting")
 
     def _is_to_be_repeated(self) -> bool:
@@ -143,15 +143,6 @@ class Supervisor:
         self._retries -= 1
         return True
 
-    def _end_lines(self) -> None:
-        """Hosts that were killed may have been in the middle of one."""
-        for log in self._record.logs.glob("*.log"):
-            with log.open("rb+") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(size - 1, 0))
-                if file.read() not in (b"", b"\n"):
-                    file.write(b"\n")
-
     def _finish(self, attempt: Attempt, ending: Ending, reason: str | None) -> None:
         model = None
         if attempt.trees:
@@ -178,7 +169,7 @@ class Supervisor:
 
     def _tell_what_never_came(self) -> None:
         if self._spot is not None and self._spot.pending:
-            self._end_lines()
+            self._record.end_log_lines()
             with (self._record.logs / "algo-1.log").open("a") as log:
                 log.write(told(self._spot.pending) + "\n")
 

@@ -77,3 +77,14 @@ def test_the_news_of_a_full_disk_finds_room(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "write_json", full_disk)
     records["a"].write_status({"TrainingJobStatus": "Failed"})
     assert records["a"].status() == {"TrainingJobStatus": "Failed"}
+
+
+def test_lines_that_were_cut_off_are_ended_once(tmp_path: Path):
+    record, lock = JobRecords(tmp_path).create("job", {}, {}, created(1.0))
+    os.close(lock)
+    for name, content in (("algo-1", b"a\nhalf"), ("algo-2", b"whole\n"), ("algo-3", b"")):
+        (record.logs / f"{name}.log").write_bytes(content)
+    for _ in range(2):
+        record.end_log_lines()
+    found = [(record.logs / f"algo-{number}.log").read_bytes() for number in (1, 2, 3)]
+    assert found == [b"a\nhalf\n", b"whole\n", b""]

@@ -1,0 +1,176 @@
+"""Spot instances that are taken back: notice, restart, checkpoints, times, and what never came."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from played_jobs import PlayedJobs
+
+from sift_launcher.errors import JobHasEnded, ValidationError
+
+ATTEMPT = ["Starting", "Downloading", "Training"]
+END = ["Uploading", "Completed"]
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, aws) -> Iterator[PlayedJobs]:
+    jobs = PlayedJobs(tmp_path / "state", aws)
+    yield jobs
+    jobs.end()
+
+
+# One epoch a checkpoint; waits after some until it is interrupted, and ends politely.
+TRAIN = """
+import os, signal, sys, time
+from pathlib import Path
+model = Path(os.environ["SM_MODEL_DIR"])
+kept = model.parent / "checkpoints" / "epoch"
+def end(*_):
+    print("told to stop")
+    sys.exit({code})
+signal.signal(signal.SIGTERM, end)
+begin = int(kept.read_text()) if kept.exists() else 0
+print("begins at", begin, "with", sorted(path.name for path in model.iterdir()))
+(model / f"from-{{begin}}").touch()
+for epoch in range(begin + 1, 5):
+    kept.write_text(str(epoch))
+    print(f"epoch {{epoch}}/4")
+    while epoch in {waits} and epoch != begin: time.sleep(.01)
+"""
+
+
+def train(*waits: int, code: int = 0) -> str:
+    return TRAIN.format(waits=waits, code=code)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_an_interrupted_job_begins_again_where_its_checkpoints_end(jobs: PlayedJobs, code: int):
+    job = jobs.run(train(2, code=code), at=("50%",))
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert jobs.statuses() == [*ATTEMPT, "Interrupted", *ATTEMPT, *END]
+    assert jobs.log().splitlines() == [
+        "begins at 0 with []",
+        "epoch 1/4",
+        "epoch 2/4",
+        "told to stop",
+        "begins at 2 with []",
+        "epoch 3/4",
+        "epoch 4/4",
+    ]
+    assert list(jobs.packed()) == ["from-2"]
+    assert jobs.got("job/checkpoints/epoch") == b"4"
+
+
+def test_each_status_has_its_times_and_only_what_was_trained_is_billed(jobs: PlayedJobs):
+    job = jobs.run(train(2), at=("50%",))
+    transitions = job["SecondaryStatusTransitions"]
+    for before, after in pairwise(transitions):
+        assert before["StartTime"] <= before["EndTime"] == after["StartTime"]
+        assert before["StatusMessage"]
+    assert job["TrainingStartTime"] == transitions[1]["StartTime"]
+    assert job["TrainingEndTime"] == transitions[-1]["EndTime"]
+    assert 1 <= job["BillableTimeInSeconds"] <= job["TrainingTimeInSeconds"]
+
+
+def test_two_interruptions_in_a_row(jobs: PlayedJobs):
+    jobs.run(train(2, 3), at=("50%", "75%"))
+    assert jobs.statuses() == [*ATTEMPT, "Interrupted", *ATTEMPT, "Interrupted", *ATTEMPT, *END]
+    begins = [line for line in jobs.log().splitlines() if line.startswith("begins")]
+    assert begins == ["begins at 0 with []", "begins at 2 with []", "begins at 3 with []"]
+
+
+def test_a_job_is_interrupted_after_seconds_of_training(jobs: PlayedJobs):
+    jobs.run("import time; time.sleep(1)", at=("0.1s",))
+    assert jobs.statuses() == [*ATTEMPT, "Interrupted", *ATTEMPT, *END]
+
+
+WRITES_FOR_EVER = """
+import os, signal, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+kept = Path(os.environ["SM_MODEL_DIR"]).parent / "checkpoints" / "state"
+print("found", kept.read_text() if kept.exists() else None)
+if kept.exists(): raise SystemExit
+kept.write_text("whole")
+while True:
+    time.sleep(.01)
+    if Path({synced!r}).exists():
+        with kept.open("w") as file:
+            file.write("ha")
+            file.flush()
+            print("writing")
+            time.sleep(600)
+"""
+
+
+def test_a_job_that_is_killed_in_the_middle_of_a_checkpoint_has_the_last_whole_one(
+    jobs: PlayedJobs, tmp_path: Path
+):
+    script = WRITES_FOR_EVER.format(synced=str(tmp_path / "synced"))
+    jobs.start(script, played={"notice_seconds": 0.5})
+    jobs.prints("found None")
+    jobs.waits_for("job/checkpoints/state")
+    (tmp_path / "synced").touch()
+    jobs.prints("writing")
+    jobs.service.interrupt_training_job(TrainingJobName="job")
+    job = jobs.ended()
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert jobs.log() == "found None\nwriting\nfound whole\n"
+
+
+def test_an_interruption_while_the_data_is_downloaded(jobs: PlayedJobs):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = f"http://127.0.0.1:{server.getsockname()[1]}"
+        jobs.start("print(1)", played={"endpoint": silent})
+        jobs.enters("Downloading")
+        jobs.service.interrupt_training_job(TrainingJobName="job")
+        jobs.enters("Interrupted")
+        jobs.service.stop_training_job(TrainingJobName="job")
+        jobs.ended()
+    found = jobs.statuses()
+    assert found[:4] == ["Starting", "Downloading", "Interrupted", "Starting"]
+    assert found[-2:] == ["Stopping", "Stopped"]
+
+
+def test_a_job_that_is_stopped_within_the_notice_does_not_begin_again(jobs: PlayedJobs):
+    script = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('noticed', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(.01)\n"
+    )
+    jobs.start(script, played={"notice_seconds": 1.0})
+    jobs.prints("ready")
+    jobs.service.interrupt_training_job(TrainingJobName="job")
+    jobs.prints("noticed")
+    jobs.service.stop_training_job(TrainingJobName="job")
+    assert jobs.ended()["TrainingJobStatus"] == "Stopped"
+    assert jobs.statuses() == [*ATTEMPT, "Interrupted", "Starting", "Stopping", "Stopped"]
+
+
+def test_a_job_that_waits_and_trains_too_long_is_stopped(jobs: PlayedJobs):
+    job = jobs.run("import time; time.sleep(600)", max_wait=2)
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
+    assert jobs.statuses() == [*ATTEMPT, "Stopping", "Uploading", "MaxWaitTimeExceeded"]
+
+
+def test_an_interruption_that_never_came_is_told_in_the_log(jobs: PlayedJobs):
+    jobs.run("print('no progress')", at=("50%",))
+    assert jobs.log() == (
+        "no progress\n"
+        "sift: never interrupted at 50%: the log tells how far training is by lines such as "
+        "epoch 3/5, step 300/1000 or 30%|\n"
+    )
+
+
+def test_only_a_spot_job_that_runs_can_be_interrupted(jobs: PlayedJobs):
+    jobs.run("print(1)", spot=False)
+    with pytest.raises(ValidationError, match="job job is on no spot instance"):
+        jobs.service.interrupt_training_job(TrainingJobName="job")
+    jobs.run("print(1)", name="spot")
+    with pytest.raises(JobHasEnded, match="there is nothing to interrupt"):
+        jobs.service.interrupt_training_job(TrainingJobName="spot")
