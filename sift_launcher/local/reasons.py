@@ -30,7 +30,7 @@ class Reasons:
 
     def of_end(self, trees: Mapping[str, HostTree], ending: Ending) -> str | None:
         """Why the job failed whose hosts have ended, None when it did not."""
-        found = first_failure(trees, ending)
+        found = first_failure(trees, ending, by_exit_code=self._is_played)
         if found is None:
             return None
         told = found.told if len(trees) == 1 else f"{found.host}: {found.told}"

@@ -36,8 +36,13 @@ class Failure:
     """At most 1,024 characters."""
 
 
-def first_failure(trees: Mapping[str, HostTree], ending: Ending) -> Failure | None:
+def first_failure(
+    trees: Mapping[str, HostTree], ending: Ending, *, by_exit_code: bool = False
+) -> Failure | None:
     """Why the job failed, None of a job that succeeded on every host.
+
+    A host has succeeded when its exit code is 0 and it has left the success file of our `train`;
+    `by_exit_code`, whatever it has left, as in SageMaker, where any program may run.
 
     Where several hosts failed it is the one that failed first, and of the others' own accord: a
     host that only lost its peer, or was stopped for it, is not the reason.
@@ -45,7 +50,7 @@ def first_failure(trees: Mapping[str, HostTree], ending: Ending) -> Failure | No
     reasons = {
         host: reason
         for host, end in ending.ends.items()
-        if (reason := _of_host(trees[host], end)) is not None
+        if (reason := _of_host(trees[host], end, by_exit_code)) is not None
     }
     if not reasons:
         return None
@@ -54,9 +59,8 @@ def first_failure(trees: Mapping[str, HostTree], ending: Ending) -> Failure | No
     return Failure(first, ending.ends[first].exit_code, reasons[first])
 
 
-def _of_host(tree: HostTree, end: HostEnd) -> str | None:
-    """Why the host failed, None when it did not: exit code and success file must agree."""
-    if end.exit_code == 0 and (tree.output / "success").exists():
+def _of_host(tree: HostTree, end: HostEnd, by_exit_code: bool) -> str | None:
+    if end.exit_code == 0 and (by_exit_code or (tree.output / "success").exists()):
         return None
     told = "\n".join(filter(None, (end.told, _failure_file(tree))))
     if told:
