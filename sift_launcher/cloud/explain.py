@@ -187,7 +187,8 @@ def _over_limit(told: _Told) -> SiftLaunchError:
 
 
 def _invalid(told: _Told) -> SiftLaunchError:
-    if told.text.endswith("resource not found"):  # as SageMaker says of its jobs
+    # SageMaker has no code of its own for a job that is not there.
+    if told.text.endswith("resource not found") or told.text.startswith("Could not find"):
         return _not_found(told)
     return ValidationError(f"AWS refuses {told.what}: {told.text}")
 

@@ -65,7 +65,7 @@ def gpu_count(instance: str) -> int:
 def architecture(instance: str) -> str:
     """The processor of an `ml.*` instance in Docker's words: `amd64`, `arm64`."""
     own = family(instance)
-    return "arm64" if _ARM_FAMILY.fullmatch(own) and own != "g5g" else "amd64"
+    return "arm64" if _ARM_FAMILY.fullmatch(own) else "amd64"
 
 
 def has_own_accelerator(instance: str) -> bool:

@@ -24,11 +24,11 @@ def check_network(network: Mapping[str, Sequence[str]], clients: Clients) -> Non
     """Raises ValidationError unless all subnets and security groups are there, in one VPC."""
     subnets, groups = list(network["Subnets"]), list(network["SecurityGroupIds"])
     ec2 = clients("ec2")
-    with explained("ec2:DescribeSubnets", f"looking up --subnet {subnets[0]}", clients.profile):
+    what = f"looking up --subnet {', '.join(subnets)}"
+    with explained("ec2:DescribeSubnets", what, clients.profile):
         found = ec2.describe_subnets(SubnetIds=subnets)["Subnets"]
-    with explained(
-        "ec2:DescribeSecurityGroups", f"looking up --security-group {groups[0]}", clients.profile
-    ):
+    what = f"looking up --security-group {', '.join(groups)}"
+    with explained("ec2:DescribeSecurityGroups", what, clients.profile):
         found_groups = ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"]
     vpcs = sorted({each["VpcId"] for each in (*found, *found_groups)})
     if len(vpcs) > 1:

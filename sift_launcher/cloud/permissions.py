@@ -50,9 +50,12 @@ def check_permissions(request: Mapping[str, Any], cloud: Cloud, clients: Clients
     when something else may grant it."""
     notes = []
     for need in needs(request, cloud):
-        for action, resource, is_certain in _denied(need, cloud, clients):
-            told = f"role {_name(cloud.role_arn)} lacks {action} on {resource}, {need.purpose}"
-            if is_certain and not _bucket_may_grant(resource, clients):
+        for refused in _refusals(need, cloud, clients):
+            told = (
+                f"role {_name(cloud.role_arn)} lacks {refused.action} on {refused.resource}, "
+                f"{need.purpose}"
+            )
+            if not _may_be_granted(refused, clients):
                 raise RoleError(f"{told}: {_mend(cloud)}")
             notes.append(f"{told}, unless something else than its own policies grants it")
     return "; ".join(notes) or None
@@ -93,8 +96,20 @@ def needs(request: Mapping[str, Any], cloud: Cloud) -> Iterator[Need]:
         )
 
 
-def _denied(need: Need, cloud: Cloud, clients: Clients) -> Iterator[tuple[str, str, bool]]:
-    """(action, resource, whether it is certain) of all that IAM would deny."""
+@dataclass(frozen=True)
+class _Refusal:
+    """What IAM would deny the role."""
+
+    action: str
+    resource: str
+    is_denied: bool
+    """By a policy that says so; else no policy of the role's allows it."""
+
+    is_conditional: bool
+    """It hangs on what only the real call tells, as the network that it comes from."""
+
+
+def _refusals(need: Need, cloud: Cloud, clients: Clients) -> Iterator[_Refusal]:
     with explained(
         f"iam:SimulatePrincipalPolicy on {cloud.role_arn}",
         f"asking what role {_name(cloud.role_arn)} may do",
@@ -107,12 +122,22 @@ def _denied(need: Need, cloud: Cloud, clients: Clients) -> Iterator[tuple[str, s
         )
     for each in answer["EvaluationResults"]:
         if each["EvalDecision"] != "allowed":
-            # A condition on what only the real call would tell, as its network, decides nothing.
-            is_certain = not each.get("MissingContextValues")
-            yield each["EvalActionName"], each.get("EvalResourceName", "*"), is_certain
+            yield _Refusal(
+                each["EvalActionName"],
+                each.get("EvalResourceName", "*"),
+                each["EvalDecision"] == "explicitDeny",
+                bool(each.get("MissingContextValues")),
+            )
 
 
-def _bucket_may_grant(resource: str, clients: Clients) -> bool:
+def _may_be_granted(refusal: _Refusal, clients: Clients) -> bool:
+    """Whether the real call may be allowed all the same."""
+    if refusal.is_conditional:
+        return True
+    return not refusal.is_denied and _has_policy(refusal.resource, clients)
+
+
+def _has_policy(resource: str, clients: Clients) -> bool:
     """Whether a bucket has a policy of its own, which the simulation does not look at."""
     _, is_s3, place = resource.partition(":s3:::")
     if not is_s3:

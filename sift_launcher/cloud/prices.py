@@ -59,11 +59,11 @@ def ask_prices(spec: JobSpec, clients: Clients, now: float | None = None) -> Ask
     kept = _kept(clients.region, spec.instance)
     if kept is not None and _is_fresh(kept, now, spec.spot):
         return Asked(_prices(kept, spec.spot))
+    known = _prices(kept, spec.spot) if kept else None
     if clients.endpoint is not None:
-        known = _prices(kept, spec.spot) if kept else None
-        return Asked(known, f"a stand-in for AWS has no price list: {_MEND}")
+        return Asked(known, "" if known else f"a stand-in for AWS has no price list: {_MEND}")
     question = Question(lambda: _fetch(spec.instance, spec.spot, clients, now))
-    return Asked(_prices(kept, spec.spot) if kept else None, question=question)
+    return Asked(known, question=question)
 
 
 def selling_regions(instance: str, clients: Clients) -> list[str]:

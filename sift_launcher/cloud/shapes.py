@@ -60,7 +60,7 @@ def _value(name: str, value: Any, path: str) -> Iterator[str]:
     shape = _shape(name)
     kind = shape["type"]
     if not _is_of(kind, value):
-        yield _failed(_shown(value), path, f"Member must be a {kind}")
+        yield _failed(_shown(value), path, f"Member must be of type {kind}")
         return
     for constraint in _constraints(shape, value):
         yield _failed(_shown(value), path, constraint)
@@ -82,7 +82,7 @@ def _map(shape: Mapping[str, Any], value: Mapping[str, Any], path: str) -> Itera
             if not _is_of(inner["type"], each) or any(_constraints(inner, each))
         ]
         if wrong:
-            told = ", ".join(_all_constraints(inner)) or f"Member must be a {inner['type']}"
+            told = ", ".join(_all_constraints(inner)) or f"Member must be of type {inner['type']}"
             shown = _shown({side: wrong[0]} if side == "key" else wrong[0])
             yield _failed(shown, path, f"Map {side} must satisfy constraint: [{told}]")
 

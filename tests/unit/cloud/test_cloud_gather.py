@@ -37,14 +37,14 @@ def here(aws: StandInAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(gather, "runtime_digest", lambda: "this")
 
 
-def make_role(aws: StandInAws, name: str, service: str, path: str = "/") -> None:
+def make_role(name: str, service: str, path: str = "/") -> None:
     trust = {
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
         ],
     }
-    aws.client("iam").create_role(
+    Clients()("iam").create_role(
         RoleName=name, Path=path, AssumeRolePolicyDocument=json.dumps(trust)
     )
 
@@ -111,7 +111,7 @@ def test_without_credentials_nothing_is_planned(monkeypatch):
 
 
 def test_a_roles_name_is_looked_up_with_its_path(aws):
-    make_role(aws, "Deep", "sagemaker.amazonaws.com", "/service-role/")
+    make_role("Deep", "sagemaker.amazonaws.com", "/service-role/")
     arn = f"arn:aws:iam::{ACCOUNT}:role/service-role/Deep"
     for name in ("Deep", "service-role/Deep"):
         assert cloud_facts(replace(SPEC, role=name), Clients(), False).role_arn == arn
@@ -144,8 +144,8 @@ def test_a_roles_name_is_looked_up_with_its_path(aws):
     ],
 )
 def test_a_role_that_cannot_be_used_is_told_with_one_that_can(aws, role, text):
-    make_role(aws, "Lambdas", "lambda.amazonaws.com")
-    make_role(aws, "Training", "sagemaker.amazonaws.com")
+    make_role("Lambdas", "lambda.amazonaws.com")
+    make_role("Training", "sagemaker.amazonaws.com")
     with pytest.raises(RoleError) as error:
         cloud_facts(replace(SPEC, role=role), Clients(), False)
     assert str(error.value) == text
@@ -164,8 +164,8 @@ def test_in_a_notebook_of_sagemakers_its_own_role_is_taken(monkeypatch, tmp_path
 
 
 def test_a_role_that_was_taken_on_is_the_jobs_if_sagemaker_may_take_it_on(aws):
-    make_role(aws, "Training", "sagemaker.amazonaws.com", "/service-role/")
-    make_role(aws, "Admin", "ec2.amazonaws.com")
+    make_role("Training", "sagemaker.amazonaws.com", "/service-role/")
+    make_role("Admin", "ec2.amazonaws.com")
     spec = replace(SPEC, role=None)
     clients = Clients()
     be(clients, f"arn:aws:sts::{ACCOUNT}:assumed-role/Training/SageMaker")
@@ -346,7 +346,7 @@ def test_an_image_that_sagemaker_cannot_pull_is_refused(image, text):
 
 
 def test_a_tag_that_the_repository_lacks_is_refused(aws):
-    aws.client("ecr").create_repository(repositoryName="team/mine")
+    Clients()("ecr").create_repository(repositoryName="team/mine")
     with pytest.raises(ImageUnfit) as error:
         cloud_facts(replace(SPEC, image=MINE), Clients(), False)
     assert str(error.value) == (
