@@ -70,8 +70,6 @@ def environment(url: str, credentials: Credentials, sdk_config: Path) -> dict[st
     """The variables that lead to the rehearsal at `url`; see Endpoint."""
     from sift_launcher.rehearsal.account import REGION
 
-    no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    direct = ",".join(filter(None, (no_proxy, _HOST)))
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": credentials.access_key,
@@ -84,15 +82,28 @@ def environment(url: str, credentials: Credentials, sdk_config: Path) -> dict[st
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         # SageMaker's SDK asks for its bucket at an STS that no variable leads elsewhere.
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(sdk_config),
-        "NO_PROXY": direct,
-        "no_proxy": direct,
-    }
+    } | _no_proxy()
 
 
 def in_the_way(variables: Mapping[str, str]) -> Sequence[str]:
     """The names among `variables` that would lead a client of AWS elsewhere."""
     keep = ("AWS_CA_BUNDLE",)  # a machine's own way to the world outside
     return [name for name in variables if name.startswith("AWS_") and name not in keep]
+
+
+def lead_to_this_machine() -> None:
+    """Takes out of this process's environment what would lead a client of AWS elsewhere."""
+    for name in in_the_way(os.environ):
+        del os.environ[name]
+    os.environ.update(_no_proxy())
+
+
+def _no_proxy() -> dict[str, str]:
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    direct = (
+        known if known and _HOST in known.split(",") else ",".join(filter(None, (known, _HOST)))
+    )
+    return {"NO_PROXY": direct, "no_proxy": direct}
 
 
 def _message(error: HTTPError) -> str:

@@ -20,7 +20,7 @@ from sift_launcher.errors import JobHasEnded, RehearsalError
 from sift_launcher.local.service import LocalTrainingService
 from sift_launcher.local.status import ENDED
 from sift_launcher.rehearsal.account import BUCKET, Account
-from sift_launcher.rehearsal.endpoint import Endpoint, environment
+from sift_launcher.rehearsal.endpoint import Endpoint, environment, lead_to_this_machine
 from sift_launcher.rehearsal.files import RehearsalFiles
 from sift_launcher.rehearsal.front import Front, Handler
 from sift_launcher.rehearsal.log_shipper import LogShipper
@@ -29,7 +29,7 @@ from sift_launcher.rehearsal.requirements import require_moto
 from sift_launcher.rehearsal.training_jobs import TrainingJobs
 
 HOST = "127.0.0.1"  # a job is code that runs as this user: nobody else's machine may send one
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _SHUTDOWN_SECONDS = 0.05
 _KILLED_SECONDS = 10.0
 
@@ -119,6 +119,7 @@ def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    lead_to_this_machine()
     files = RehearsalFiles()
     with files.served(), RehearsalServer(files, runs, port) as server:
         announce(server.endpoint)

@@ -13,7 +13,7 @@ from signal import SIGTERM
 
 from sift_launcher.errors import RehearsalError, ValidationError
 from sift_launcher.local.stand_in import NOTICE_SECONDS
-from sift_launcher.rehearsal.endpoint import Endpoint, in_the_way
+from sift_launcher.rehearsal.endpoint import Endpoint, lead_to_this_machine
 from sift_launcher.rehearsal.files import RehearsalFiles
 from sift_launcher.rehearsal.requirements import require_moto
 
@@ -57,8 +57,7 @@ def rehearse(runs: str = "process", interruptions: Sequence[str] = ()) -> Rehear
     interrupted. Raises ExtraMissing or RehearsalError.
     """
     endpoint = ensure_server(runs)
-    for name in in_the_way(os.environ):
-        del os.environ[name]
+    lead_to_this_machine()
     os.environ.update(endpoint.environment)
     return Rehearsal(endpoint, runs, tuple(interruptions))
 
