@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from sift_launcher.bundle import CodeBundle, CodeFile, list_bundle
+from sift_launcher.bundle import CodeBundle, CodeFile, check_no_secrets, list_bundle
 from sift_launcher.carried import carried_files
 from sift_launcher.engine import EngineTraits, check_gpu, connect_here, traits
 from sift_launcher.errors import (
@@ -94,6 +94,9 @@ def gather(spec: JobSpec, pull: Pull | None = None, clients: Clients | None = No
     python = _interpreter(spec.python)
     # Another machine's Python may know another grammar: it says itself what it cannot read.
     _check_script(script, python if spec.instance == PROCESS else None)
+    # What follows -- travels as a hyperparameter too.
+    values = {**spec.hyperparameters, "sift_arguments": " ".join(spec.arguments)}
+    check_no_secrets(values, spec.environment, spec.allow)
     program = script.relative_to(source_dir).as_posix()
     channels = {name: _channel(name, channel) for name, channel in spec.channels.items()}
     here = Surroundings(
@@ -111,7 +114,7 @@ def gather(spec: JobSpec, pull: Pull | None = None, clients: Clients | None = No
     exclude = [output, state_folder()]
     return replace(
         here,
-        bundle=list_bundle(source_dir, program, exclude),
+        bundle=list_bundle(source_dir, program, exclude, spec.allow),
         output=str(output),
         checkpoint=None if checkpoint is None else str(_folder("--checkpoint", checkpoint)),
         docker=_docker(spec, pull) if is_container(spec.instance) else None,
@@ -131,7 +134,7 @@ def _in_cloud(spec: JobSpec, here: Surroundings, clients: Clients | None) -> Sur
     exclude = [absolute(DEFAULT_OUTPUT), state_folder()]
     with ThreadPoolExecutor(1) as aside:
         asked = aside.submit(cloud_facts, spec, clients, needs_runtime(spec))
-        bundle = list_bundle(Path(here.bundle.source_dir), here.program, exclude)
+        bundle = list_bundle(Path(here.bundle.source_dir), here.program, exclude, spec.allow)
         cloud = asked.result()
     output = spec.output or f"s3://{cloud.bucket}/"
     cloud = replace(cloud, uploads=plan_uploads(spec, bucket_of(output)))

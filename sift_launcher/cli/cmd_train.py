@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from click.core import ParameterSource
 
 from sift_launcher.cli.root import Root, complete_first_word, meant_subcommand
 from sift_launcher.cli.train_options import SECTIONS
-from sift_launcher.errors import OptionError, ScriptError, SettingsFileError
+from sift_launcher.errors import ScriptError, SettingsFileError
 from sift_launcher.paths import absolute
 
 HELP = """Train SCRIPT as a managed job, on only the samples that teach it something.
@@ -27,6 +26,7 @@ A script that has the name of a command below is reached with its path, as in ./
 @click.pass_context
 def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **typed: Any) -> None:
     """Makes the specification of what was typed, plans it, and prints or runs the plan."""
+    from sift_launcher.cli.rehearsal_options import check_rehearsal
     from sift_launcher.cli.to_spec import to_spec
     from sift_launcher.instances import is_cloud
     from sift_launcher.plan import check
@@ -40,7 +40,7 @@ def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **type
     values = _with_settings(context, script, typed)
     spec = to_spec(script, context.obj, values)
     check(spec)
-    _check_rehearsal(values)
+    check_rehearsal(values)
     if is_cloud(spec.instance):
         from sift_launcher.cli.train_in_cloud import train_in_cloud
 
@@ -80,22 +80,6 @@ def _folder_of(script: str, source_dir: str | None) -> Path:
     if source_dir is not None and not place.exists():
         place = Path(source_dir) / script
     return absolute(place).parent
-
-
-def _check_rehearsal(values: Mapping[str, Any]) -> None:
-    from sift_launcher.instances import check_place
-
-    instance, interruptions = values["instance"], " ".join(values["rehearse_interrupt"])
-    if values["rehearse"]:
-        check_place("rehearse", True, instance)
-    if not interruptions:
-        return
-    for needed, is_there in (("--rehearse", values["rehearse"]), ("--spot", values["spot"])):
-        if not is_there:
-            raise OptionError(
-                f"--rehearse-interrupt {interruptions} takes spot instances away from a job that "
-                f"is rehearsed: add {needed}"
-            )
 
 
 command = Root(

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 from sift_launcher.cli.confirm import check_budget, check_can_ask, confirm
+from sift_launcher.cli.rehearsal_options import moments
 from sift_launcher.cli.show_plan import end_dry_run, in_short, show_plan
 from sift_launcher.cloud.checks import preflight
 from sift_launcher.cloud.client import Clients
@@ -38,7 +39,7 @@ def train_in_cloud(spec: JobSpec, values: Mapping[str, Any]) -> None:
         return
     from sift_launcher.rehearsal.start import rehearse
 
-    rehearsal = rehearse(values["rehearse_on"], values["rehearse_interrupt"])
+    rehearsal = rehearse(values["rehearse_on"], moments(values["rehearse_interrupt"]))
     # The account that is rehearsed with is another one.
     spec = replace(spec, profile=None, region=None, role=None)
     _train(spec, values, rehearsal)

@@ -59,8 +59,8 @@ def test_a_dry_run_shows_all_there_is_to_know_and_starts_nothing(train, account)
         f"image     {IMAGE}",
         "hosts     2 x ml.m5.large in us-east-1, 30 GB each, for 2 h at most, on spot instances, "
         "within 26 h with the waiting",
-        f"code      2 files, 38 B, from {train.project}",
-        "               28 B  train.py",
+        f"code      2 files, 36 B, from {train.project}",
+        "               26 B  train.py",
         "               10 B  sets/one.txt",
         f"data      train: s3://{BUCKET}/sift-data/{upload}/ (1 file, 10 B of "
         f"{train.project}/sets, uploaded once)",

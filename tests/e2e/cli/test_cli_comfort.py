@@ -67,7 +67,7 @@ def test_the_help_imports_nothing_heavy():
         (["sift-launch", "sto"], ["plain,stop"]),
         (["sift-launch", "tra"], []),
         (["sift-launch", "--dry"], ["plain,--dry-run"]),
-        (["sift-launch", "train.py", "--ke"], ["plain,--keep"]),
+        (["sift-launch", "train.py", "--ke"], ["plain,--keep", "plain,--keep-alive"]),
         (["sift-launch", "status", "fir"], ["plain,first"]),
         (["sift-launch", "logs", "--fol"], ["plain,--follow"]),
     ],

@@ -153,6 +153,22 @@ def test_a_channel_whose_path_is_missing(call, state, project):
             "--rehearse-interrupt 50% takes spot instances away from a job that is rehearsed: add "
             "--spot",
         ),
+        (
+            [
+                "--instance",
+                "ml.m5.large",
+                "--rehearse",
+                "--spot",
+                "--rehearse-interrupt",
+                "1s,half",
+            ],
+            "'half' is no moment to interrupt a job: write 30s",
+        ),
+        (["--rehearse-on", "local_gpu"], "--rehearse-on local_gpu plays nothing: process or local"),
+        (
+            ["--instance", "ml.m5.large", "--rehearse", "--dry-run"],
+            "--dry-run starts nothing, and --rehearse starts an AWS on this machine: leave one of",
+        ),
         (["--name", "my_job"], "'my_job' cannot be a job's name"),
         (["--max-run", "0"], "--max-run 0 is not a time that SageMaker grants"),
         (["--output", "train.py"], "--output train.py is a file: name a folder"),
