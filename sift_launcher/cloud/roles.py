@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,14 +25,17 @@ ROLE_ARN = re.compile(
 _ASSUMED = re.compile(r"arn:[a-z-]+:sts::\d{12}:assumed-role/(?P<name>[\w+=,.@-]+)/")
 # Where SageMaker's notebooks say whose they are.
 NOTEBOOK = Path("/opt/ml/metadata/resource-metadata.json")
+_SHOWN = 3
 _MAKE = "https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html says how to make one"
 
 
 def find_role(wished: str | None, clients: Clients, identity: str) -> str:
-    """The ARN of the role `wished`, a name or an ARN; None: that of the SageMaker notebook that
-    this runs in, or the caller's own, `identity`, if SageMaker may take it on.
+    """The ARN of the role `wished`, a name or an ARN. None: that of the SageMaker notebook that
+    this runs in, else the caller's own, `identity`, else the only one of the account, if SageMaker
+    may take it on.
 
-    Raises RoleError with what to type when there is no such role, or it is of another account.
+    Raises RoleError with what to type when there is none, it is of another account, or several
+    could be meant.
     """
     account = identity.split(":")[4]
     if wished is None:
@@ -85,13 +89,15 @@ def _own_role(clients: Clients, identity: str) -> str:
             if trusts_sagemaker(role):
                 return str(role["Arn"])
     try:
-        known = [arn.rpartition("/")[2] for arn in training_roles(clients)][:3]
+        known = list(islice(training_roles(clients), _SHOWN))
     except SiftLaunchError:  # what is missing is the role, not the right to list roles
         known = []
-    mend = f"such as {' or '.join(known)}" if known else _MAKE
+    if len(known) == 1:
+        return known[0]
+    names = [arn.rpartition("/")[2] for arn in known]
     raise RoleError(
         f"a job in SageMaker runs under a role: name one that {SERVICE} may take on, "
-        f"--role NAME, {mend}"
+        f"--role NAME, {'such as ' + ' or '.join(names) if names else _MAKE}"
     )
 
 

@@ -139,16 +139,24 @@ def test_a_roles_name_is_looked_up_with_its_path(aws):
         (
             None,
             "a job in SageMaker runs under a role: name one that sagemaker.amazonaws.com may take "
-            "on, --role NAME, such as Training",
+            "on, --role NAME, such as Training or Deep",
         ),
     ],
 )
 def test_a_role_that_cannot_be_used_is_told_with_one_that_can(aws, role, text):
     make_role("Lambdas", "lambda.amazonaws.com")
     make_role("Training", "sagemaker.amazonaws.com")
+    make_role("Deep", "sagemaker.amazonaws.com")
     with pytest.raises(RoleError) as error:
         cloud_facts(replace(SPEC, role=role), Clients(), False)
     assert str(error.value) == text
+
+
+def test_the_only_role_that_sagemaker_may_take_on_needs_no_name():
+    make_role("Lambdas", "lambda.amazonaws.com")
+    make_role("Training", "sagemaker.amazonaws.com")
+    found = cloud_facts(replace(SPEC, role=None), Clients(), False)
+    assert found.role_arn == f"arn:aws:iam::{ACCOUNT}:role/Training"
 
 
 def test_without_any_role_the_error_says_how_one_is_made():
@@ -165,6 +173,7 @@ def test_in_a_notebook_of_sagemakers_its_own_role_is_taken(monkeypatch, tmp_path
 
 def test_a_role_that_was_taken_on_is_the_jobs_if_sagemaker_may_take_it_on(aws):
     make_role("Training", "sagemaker.amazonaws.com", "/service-role/")
+    make_role("Other", "sagemaker.amazonaws.com")
     make_role("Admin", "ec2.amazonaws.com")
     spec = replace(SPEC, role=None)
     clients = Clients()
@@ -173,7 +182,7 @@ def test_a_role_that_was_taken_on_is_the_jobs_if_sagemaker_may_take_it_on(aws):
     assert found.role_arn == f"arn:aws:iam::{ACCOUNT}:role/service-role/Training"
     clients = Clients()
     be(clients, f"arn:aws:sts::{ACCOUNT}:assumed-role/Admin/ann")
-    with pytest.raises(RoleError, match="--role NAME, such as Training"):
+    with pytest.raises(RoleError, match="--role NAME, such as Training or Other"):
         cloud_facts(spec, clients, False)
 
 
