@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import sys
+import time
 from contextlib import suppress
 from typing import Any, BinaryIO, TextIO, cast
 
@@ -14,6 +15,7 @@ from sift_launcher.estimator.code import ARCHIVE
 from sift_launcher.estimator.sdk import LocalSession, check_job_status, without_telemetry
 from sift_launcher.instances import LOCAL
 from sift_launcher.local.service import LocalTrainingService
+from sift_launcher.local.status import ENDED
 from sift_launcher.paths import local_path
 from sift_launcher.submit import packed
 
@@ -81,8 +83,11 @@ class MachineSession(LocalSession):  # type: ignore[misc]
             super().stop_training_job(job_name)
 
     def wait_for_job(self, job: str, poll: float = _POLL_SECONDS) -> Any:
-        """Waits until the job has ended. Raises the SDK's errors when it failed."""
-        return super().wait_for_job(job, min(poll, _POLL_SECONDS))
+        """Waits until the job has ended; returns its description. Raises the SDK's errors when it
+        failed. To the SDK, a job that is stopping has ended badly."""
+        while self.service.status(job)["TrainingJobStatus"] not in ENDED:
+            time.sleep(min(poll, _POLL_SECONDS))
+        return self._checked(job)
 
     def logs_for_job(
         self,
@@ -104,8 +109,12 @@ class MachineSession(LocalSession):  # type: ignore[misc]
             return
         with LiveLog(stream, is_terminal=False) as log:
             follow(job, log)
-        description = self.sagemaker_client.describe_training_job(TrainingJobName=job_name)
-        check_job_status(job_name, description, "TrainingJobStatus")
+        self._checked(job_name)
+
+    def _checked(self, name: str) -> dict[str, Any]:
+        description = self.service.describe_training_job(TrainingJobName=name)
+        check_job_status(name, description, "TrainingJobStatus")
+        return description
 
     def __deepcopy__(self, memo: Any) -> MachineSession:
         """A copied estimator talks to the same service."""

@@ -35,13 +35,13 @@ def read_sift_config(value: SiftSettings) -> SiftConfig | None:
     """
     if value is None:
         return None
-    where = "sift_config"
+    where = ""
     if isinstance(value, Path) or (isinstance(value, str) and not value.lstrip().startswith("{")):
-        where, value = f"sift_config {value}", _read(value)
+        where, value = f"{value}: ", _read(value)
     try:
         return SiftConfig.parse(value)
     except SiftConfigValidationException as error:
-        raise SiftConfigError(f"{where}: {error}") from error
+        raise SiftConfigError(f"{where}{error}") from error
 
 
 def is_here(instance_type: object) -> bool:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sift_launcher import carried
 from sift_launcher.cloud.facts import Upload
 from sift_launcher.job_spec import Channel
 from smart_sifting.sift_config.job_config import SiftConfig
@@ -31,7 +30,7 @@ class Asked:
     """What of the account is other than usual."""
 
     kind: str = "toolkit"
-    """Of the image."""
+    """Of the image; the command alone looks into it."""
 
 
 JOBS: dict[str, Asked] = {
@@ -132,8 +131,6 @@ JOBS: dict[str, Asked] = {
     ),
     "in an image that knows nothing of us": Asked(
         {"image": PLAIN_IMAGE, "channels": {"train": Channel("s3://own-bucket/train")}},
-        {"image_uri": PLAIN_IMAGE, "container_entry_point": list(carried.cloud_entrypoint())},
-        inputs={"train": "s3://own-bucket/train"},
         kind="plain",
     ),
 }

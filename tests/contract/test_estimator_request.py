@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_answers import refusal
 from aws_stand_in import ACCOUNT, REGION, ROLE, StandInAws
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError
 from estimator_specs import CPU_IMAGE, GPU_IMAGE, JOBS, Asked
 
@@ -248,13 +248,3 @@ def test_a_refusal_is_told_in_one_line(code, text, kind, told, account, source, 
         submit_to_sagemaker(planned(JOBS["sifted"], source), print, account.clients)
     assert catalogue.entry("digits") is None
     assert caplog.messages == []
-
-
-def refusal(code: str, text: str) -> Any:
-    body = json.dumps({"__type": code, "message": text}).encode()
-    return AWSResponse("", 400, {"content-type": "application/x-amz-json-1.1"}, _Raw(body))
-
-
-class _Raw(io.BytesIO):
-    def stream(self, *sizes: int) -> Any:
-        yield self.read()
