@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 import torch
 import torch.distributed as dist
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from smart_sifting import __version__
+from smart_sifting import __version__, checkpoints
 from smart_sifting.meter import Meter
 from smart_sifting.picture import draw_svg
 from smart_sifting.receipt import (
@@ -26,6 +26,7 @@ from smart_sifting.receipt import (
     ClassCount,
     Loader,
     Receipt,
+    Resumed,
     Samples,
     Seconds,
     Unsifted,
@@ -34,9 +35,24 @@ from smart_sifting.receipt import (
     summary_line,
 )
 
+if TYPE_CHECKING:
+    from smart_sifting.checkpoints.keeper import Keeper
+
 logger = logging.getLogger("smart_sifting")
 
 SECONDS_BETWEEN_WRITES = 1.0
+
+
+class Pass(Protocol):
+    """An epoch that counts."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether batches of it are still to come."""
+
+    @property
+    def waiting(self) -> int:
+        """Samples that were kept and have not been given yet."""
 
 
 class JobReport:
@@ -62,6 +78,11 @@ class JobReport:
         self.loaders: dict[str, Loader] = {}
         self.notes: list[str] = []
         self.managed: WeakSet[Any] = WeakSet()
+        self.resumed: list[Resumed] = []
+        self.keeper: Keeper | None = None
+        # Epochs that count, each as long as the script holds it.
+        self.passes: WeakSet[Pass] = WeakSet()
+        self._given_before = self._epochs_before = 0
         self._rank = int(os.environ.get("RANK", "0"))
         self._world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self._process = os.getpid()
@@ -73,11 +94,62 @@ class JobReport:
     @property
     def rank(self) -> int:
         """This process's rank, as torch.distributed says or, outside of it, the environment."""
+        self._ask_for_ranks()
+        return self._rank
+
+    @property
+    def world_size(self) -> int:
+        """Ranks that train together, as `rank` knows it."""
+        self._ask_for_ranks()
+        return self._world_size
+
+    def _ask_for_ranks(self) -> None:
         if dist.is_available() and dist.is_initialized():
             # Kept: at the process's end the group may be gone, and ranks that a script spawns by
             # itself have no RANK in their environment.
             self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
-        return self._rank
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is anything to go on from."""
+        return self.meter.batches_given > 0 or self.meter.steps > 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether this very process has begun to train."""
+        return self.meter.batches_given > self._given_before
+
+    @property
+    def epochs_here(self) -> int:
+        """Epochs begun in this process."""
+        return self.meter.epochs - self._epochs_before
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a receipt shows, for a process that goes on from a checkpoint made now.
+
+        It will begin a running epoch again: only those that are over count, and samples that wait
+        for their batch will not come.
+        """
+        meter = self.meter.state_dict()
+        meter["epochs"] -= sum(each.unfinished for each in self.passes)
+        meter["left_over"] += sum(each.waiting for each in self.passes)
+        return {
+            "tier": self.tier,
+            "reason": self.reason,
+            "loaders": [[each.name, each.role, each.reason] for each in self.loaders.values()],
+            "notes": list(self.notes),
+            "resumed": [[each.step, each.lost_steps, each.lost_seconds] for each in self.resumed],
+            "meter": meter,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave in the process that was interrupted."""
+        self.tier, self.reason = state["tier"], state["reason"]
+        self.loaders = {each[0]: Loader(*each) for each in state["loaders"]}
+        self.notes = list(state["notes"])
+        self.resumed = [Resumed(*each) for each in state["resumed"]]
+        self.meter.load_state_dict(state["meter"])
+        self._given_before, self._epochs_before = self.meter.batches_given, self.meter.epochs
 
     def say(self, line: str) -> None:
         """One line in the job's log, from one rank: the others' receipts hold theirs."""
@@ -115,6 +187,8 @@ class JobReport:
         if self._folder is None or self._in_forked_child():
             return
         receipt = self.receipt(final=final)
+        if self.keeper is not None:
+            self.keeper.receipt_written(receipt)
         try:
             receipt.write(self._folder / file_name(receipt.rank))
             if final and receipt.rank == 0:
@@ -138,7 +212,7 @@ class JobReport:
         """Everything so far."""
         m = self.meter
         seconds = Seconds(
-            total=m.clock() - m.started,
+            total=m.elapsed(),
             scoring=m.scoring_seconds,
             training=m.training_seconds,
             data=m.data_seconds,
@@ -152,7 +226,7 @@ class JobReport:
             acceptance=self.acceptance,
             final=final,
             rank=self.rank,
-            world_size=self._world_size,
+            world_size=self.world_size,
             samples=Samples(m.seen, m.kept, m.seen - m.kept, m.left_over, m.non_finite),
             batches=Batches(m.batches_seen, m.batches_given),
             steps=m.steps,
@@ -171,6 +245,7 @@ class JobReport:
                 "torch": str(torch.__version__),
                 "python": platform.python_version(),
             },
+            resumed=list(self.resumed),
         )
 
     def _in_forked_child(self) -> bool:
@@ -211,7 +286,20 @@ def adopt(loader: Any, keep: float, acceptance: str) -> Meter:
     report.settle("forward", "the script uses SiftingDataloader itself")
     report.loader(type(loader).__name__, "training", "sifted by the script")
     report.meter.listener = report.tick
+    checkpoints.install(lambda: report, None)
+    checkpoints.attach()
     return report.meter
+
+
+def keeper() -> Keeper | None:
+    """What keeps this process's state with the job's checkpoints, if anything does."""
+    return None if _report is None else _report.keeper
+
+
+def follow(epoch: Pass) -> None:
+    """Count an epoch as one of the job's, if this is one."""
+    if _report is not None:
+        _report.passes.add(epoch)
 
 
 def _log_to_stderr() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,13 @@ from smart_sifting.receipt import HistoryPoint
 HISTORY_POINTS = 400
 MAX_CLASSES = 1000
 STEPS_REMEMBERED = 1000
+
+COUNTERS = (
+    *("seen", "kept", "left_over", "non_finite", "batches_seen", "batches_given"),
+    *("epochs", "steps", "whole_batches", "measured_steps", "_offered", "_stride"),
+    *("scoring_seconds", "training_seconds", "data_seconds", "discovery_seconds", "whole_seconds"),
+)
+"""The attributes of a meter that are plain numbers."""
 
 
 @dataclass
@@ -29,6 +37,7 @@ class Meter:
         whole_batches, whole_seconds: all steps on whole batches, and what they took in training
             and data. Without sifting they would have taken the same, slow first steps included.
         listener: called after each batch that came from a loader.
+        epoch_listener: called when a sifted epoch is over.
     """
 
     clock: Callable[[], float] = time.perf_counter
@@ -52,6 +61,7 @@ class Meter:
     history: list[HistoryPoint] = field(default_factory=list)
     started: float = 0.0
     listener: Callable[[], None] | None = None
+    epoch_listener: Callable[[], None] | None = None
     _offered: int = 0
     _stride: int = 1
 
@@ -80,6 +90,11 @@ class Meter:
             self._point(float(finite.mean()))
         self._tell()
 
+    def epoch_ended(self) -> None:
+        """A sifted epoch is over, or the script has left it."""
+        if self.epoch_listener is not None:
+            self.epoch_listener()
+
     def whole_step(self, training: float, data: float, *, measured: bool) -> None:
         """A training step on a whole batch has ended. `measured`: nothing of ours ran in it."""
         self.whole_batches += 1
@@ -92,6 +107,29 @@ class Meter:
         if measured:
             self.measured_steps += 1
             self.full_steps.append(training)
+
+    def elapsed(self) -> float:
+        """Seconds since it was started, those before an interruption included."""
+        return self.clock() - self.started
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything counted, as plain data."""
+        return {
+            **{name: getattr(self, name) for name in COUNTERS},
+            "elapsed": self.elapsed(),
+            "full_steps": list(self.full_steps),
+            "classes": {label: list(counts) for label, counts in self.classes.items()},
+            "history": [[p.step, p.seconds, p.kept_share, p.loss] for p in self.history],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on counting from what `state_dict` gave, as if no time had passed in between."""
+        for name in COUNTERS:
+            setattr(self, name, state[name])
+        self.started = self.clock() - state["elapsed"]
+        self.full_steps = deque(state["full_steps"], maxlen=STEPS_REMEMBERED)
+        self.classes = {label: list(counts) for label, counts in state["classes"].items()}
+        self.history = [HistoryPoint(*point) for point in state["history"]]
 
     def unsifted_step(self) -> tuple[float, float] | None:
         """What a full batch costs in (training, data) seconds; None if no step was measured.

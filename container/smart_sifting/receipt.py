@@ -23,6 +23,9 @@ SCHEMA = 1
 TIERS = ("forward", "pass-through", "waiting")
 """What was done, best first: sifted by scoring; all data passed through; no training seen yet."""
 
+ADDED = {"added": True}
+"""Marks a field that receipts of earlier releases do not have."""
+
 T = TypeVar("T")
 
 
@@ -118,6 +121,16 @@ class Loader:
 
 
 @dataclass
+class Resumed:
+    """The job went on from a checkpoint. What had been done after it was lost, and done again:
+    ``lost_steps`` and ``lost_seconds`` are in none of the other counts."""
+
+    step: int
+    lost_steps: int = 0
+    lost_seconds: float = 0.0
+
+
+@dataclass
 class Receipt:
     """One rank's receipt, or after ``merge`` the whole job's. The file holds these very fields."""
 
@@ -140,6 +153,7 @@ class Receipt:
     loaders: list[Loader] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    resumed: list[Resumed] = field(default_factory=list, metadata=ADDED)
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt as JSON values."""
@@ -263,7 +277,8 @@ def summary_line(receipt: Receipt) -> str:
     """The one line for the log, which also says when sifting cost more than it saved."""
     if receipt.tier == "waiting" or receipt.samples.seen == 0:
         return f"sift: receipt: no training was seen{_because(receipt)}; tier {receipt.tier}"
-    return f"sift: receipt: {counts(receipt)}; {_verdict(receipt)}; tier {receipt.tier}"
+    parts = [counts(receipt), _verdict(receipt), restarts(receipt), f"tier {receipt.tier}"]
+    return f"sift: receipt: {'; '.join(part for part in parts if part)}"
 
 
 def counts(receipt: Receipt) -> str:
@@ -272,6 +287,23 @@ def counts(receipt: Receipt) -> str:
     share = f"{100 * samples.kept / samples.seen:.1f} %"
     unit = "step" if steps == 1 else "steps"
     return f"kept {samples.kept} of {samples.seen} samples ({share}) in {steps} {unit}"
+
+
+def restarts(receipt: Receipt) -> str:
+    """``resumed once, 35 steps (12.0 s) done again``; empty for a job that was not interrupted.
+
+    What was done again is left out where it is not known.
+    """
+    count = len(receipt.resumed)
+    if not count:
+        return ""
+    times = {1: "once", 2: "twice"}.get(count, f"{count} times")
+    steps = sum(each.lost_steps for each in receipt.resumed)
+    if not steps:
+        return f"resumed {times}"
+    seconds = sum(each.lost_seconds for each in receipt.resumed)
+    unit = "step" if steps == 1 else "steps"
+    return f"resumed {times}, {steps} {unit} ({_time(seconds)}) done again"
 
 
 def _verdict(receipt: Receipt) -> str:
@@ -371,8 +403,11 @@ def _build(cls: type[T], values: Any, where: str) -> T:
     if not isinstance(values, Mapping):
         raise ReceiptException(f"{where} is {values!r:.60}, not an object")
     read_values = {}
+    added = {each.name for each in fields(cls) if each.metadata.get("added")}  # type: ignore[arg-type]
     for name, hint in get_type_hints(cls).items():
         if name not in values:
+            if name in added:
+                continue
             raise ReceiptException(f"{where} has no {name}")
         read_values[name] = _value(hint, values[name], f"{where}.{name}")
     return cls(**read_values)

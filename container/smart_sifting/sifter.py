@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -21,6 +21,9 @@ from smart_sifting.sift_config.job_config import SiftConfig
 SMALLEST_WINDOW = 64
 
 WHOLE_STEPS_MEASURED = 20
+
+DataName: TypeAlias = "list[str | int | None]"
+"""What tells that two loaders are over the same data: the data set's class and its length."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,27 @@ class Sifter:
         return {"rule": self.rule.state_dict(), "steps": self.steps, "carried": list(self.carried)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.resume(state)
+        self.meter.left_over += sum(batch_ops.batch_size(each, self.dim) for each in self.carried)
+
+    def safe_state_dict(self) -> dict[str, Any]:
+        """The state as nothing but data; carried samples that are more than that stay behind."""
+        return {**self.state_dict(), "carried": [x for x in self.carried if _is_data(x)]}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a state whose samples the meter has counted already."""
         self.rule.load_state_dict(state["rule"])
         self.steps = self._settled_steps = int(state["steps"])
         self.carried = list(state["carried"])
-        self.meter.left_over += sum(batch_ops.batch_size(each, self.dim) for each in self.carried)
+
+
+def _is_data(value: Any) -> bool:
+    """Whether torch loads it back with `weights_only`."""
+    if type(value) in (list, tuple):
+        return all(map(_is_data, value))
+    if type(value) is dict:
+        return all(map(_is_data, value)) and all(map(_is_data, value.values()))
+    return value is None or type(value) in (torch.Tensor, bool, int, float, str)
 
 
 @dataclass
@@ -144,6 +164,8 @@ class SiftedEpoch:
         self._meter = sifter.meter
         self._source = source
         self._quota = Quota(sifter.config.keep, plan)
+        self._plan = plan
+        self._given = 0
         self._shape = shape
         self._batch_size = shape.batch_size
         # With everything kept there is nothing to choose, and so nothing to score.
@@ -163,6 +185,16 @@ class SiftedEpoch:
         self._take_carried()
         self._closed = False
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether batches of this epoch are still to come, as far as its plan tells."""
+        return not self._closed and (self._plan is None or self._given < self._plan.batches)
+
+    @property
+    def waiting(self) -> int:
+        """Samples that were kept and have not been given yet."""
+        return self._waiting
+
     def __iter__(self) -> Iterator[Any]:
         return self
 
@@ -177,6 +209,7 @@ class SiftedEpoch:
             inside = self._meter.clock() - asked
             self._meter.scoring_seconds += inside - (self._meter.data_seconds - data_before)
         self._sifter.steps += 1
+        self._given += 1
         self._given_timed = timed
         self._given_at = self._meter.clock()
         return batch
@@ -216,6 +249,7 @@ class SiftedEpoch:
         self._meter.left_over += self._waiting
         self._pieces, self._waiting = [], 0
         self._sifter.settle_epoch()
+        self._meter.epoch_ended()
 
     def abandon(self) -> None:
         """Forget what was kept and not given: the batches that it is from will be given whole."""

@@ -2,6 +2,9 @@
 
 The data folder (--data-dir, or the channel SM_CHANNEL_TRAIN) holds the four IDX files, plain or
 gzipped: {train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte.
+
+With a checkpoint folder (--checkpoint-dir, or SM_CHECKPOINT_DIR) every epoch is saved there, and a
+run that was interrupted goes on after the last one as if it had not been.
 """
 
 import argparse
@@ -66,6 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=None, help="CPU threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("SM_CHANNEL_TRAIN"))
+    parser.add_argument("--checkpoint-dir", type=Path, default=os.environ.get("SM_CHECKPOINT_DIR"))
     parser.add_argument("--model-dir", type=Path, default=os.environ.get("SM_MODEL_DIR"))
     args = parser.parse_args()
     if args.data_dir is None:
@@ -127,6 +131,20 @@ def evaluate(model: nn.Module, loader: DataLoader, device: torch.device) -> floa
     return correct / total
 
 
+def save_checkpoint(path: Path, parts: dict, done: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: part.state_dict() for name, part in parts.items()}
+    torch.save(state | {"done": done, "rng": torch.get_rng_state()}, path)
+
+
+def load_checkpoint(path: Path, parts: dict, device: torch.device) -> dict:
+    state = torch.load(path, map_location=device)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    torch.set_rng_state(state["rng"].cpu())
+    return state["done"]
+
+
 def main() -> None:
     args = parse_args()
     torch.manual_seed(args.seed)
@@ -148,22 +166,31 @@ def main() -> None:
         optimizer, max_lr=args.lr, total_steps=args.epochs * len(train_loader)
     )
 
-    samples = steps = 0
-    seconds = 0.0
-    for epoch in range(args.epochs):
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    done = {"epochs": 0, "samples": 0, "steps": 0, "seconds": 0.0, "accuracy": 0.0}
+    checkpoint = Path(args.checkpoint_dir) / "last.pt" if args.checkpoint_dir else None
+    if checkpoint and checkpoint.exists():
+        done = load_checkpoint(checkpoint, parts, device)
+        print(f"going on after epoch {done['epochs']}/{args.epochs}")
+
+    for epoch in range(done["epochs"], args.epochs):
         start = time.perf_counter()
         epoch_samples, epoch_steps = train_epoch(
             model, train_loader, criterion, optimizer, scheduler, device
         )
-        seconds += time.perf_counter() - start
-        samples += epoch_samples
-        steps += epoch_steps
-        accuracy = evaluate(model, test_loader, device)
+        done["seconds"] += time.perf_counter() - start
+        done["samples"] += epoch_samples
+        done["steps"] += epoch_steps
+        done["epochs"] += 1
+        done["accuracy"] = evaluate(model, test_loader, device)
+        seconds, accuracy = done["seconds"], done["accuracy"]
         print(f"epoch {epoch + 1}/{args.epochs} {seconds:.1f} s accuracy {accuracy:.4f}")
+        if checkpoint:
+            save_checkpoint(checkpoint, parts, done)
 
-    print(f"trained on {samples} samples in {steps} steps, {seconds:.1f} s")
+    print(f"trained on {done['samples']} samples in {done['steps']} steps, {done['seconds']:.1f} s")
     print(f"learning rate at the end: {scheduler.get_last_lr()[0]:.6f}")
-    print(f"test accuracy: {accuracy:.4f}")
+    print(f"test accuracy: {done['accuracy']:.4f}")
 
     if args.model_dir:
         model_dir = Path(args.model_dir)

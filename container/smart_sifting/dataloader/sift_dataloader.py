@@ -14,10 +14,11 @@ from smart_sifting import job_report
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
 from smart_sifting.errors import LossImplementationNotProvidedException
 from smart_sifting.loss.abstract_sift_loss_module import Loss
+from smart_sifting.ranks import world_size
 from smart_sifting.scoring import ForwardScorer
 from smart_sifting.sift_config.job_config import SiftConfig
 from smart_sifting.sift_config.sift_configs import RelativeProbabilisticSiftConfig
-from smart_sifting.sifter import Shape, SiftedEpoch, Sifter
+from smart_sifting.sifter import DataName, Shape, SiftedEpoch, Sifter
 
 logger = logging.getLogger("smart_sifting")
 
@@ -70,6 +71,10 @@ class SiftingDataloader:
             meter=job_report.adopt(orig_dataloader, config.keep, config.acceptance),
         )
         self._log_batch_data = log_batch_data
+        self._settled = False
+        keeper = job_report.keeper()
+        if keeper is not None:
+            keeper.register(self.sifter, data_of(orig_dataloader))
         self._running: Callable[[], SiftedEpoch | None] = _none
 
     def __len__(self) -> int:
@@ -80,6 +85,8 @@ class SiftingDataloader:
                 "probabilistic", under which nobody knows it.
         """
         plain = len(self.orig_dataloader)
+        if world_size() == 1:
+            self._resume()
         if self.sifter.config.keep == 1:
             return plain
         plan = self.sifter.plan(self._shape())
@@ -100,11 +107,13 @@ class SiftingDataloader:
         running = self._running()
         if running is not None:
             running.close()
+        self._resume()
         self.sifter.meter.epochs += 1
         shape = self._shape()
         epoch = SiftedEpoch(self.sifter, iter(self.orig_dataloader), self.sifter.plan(shape), shape)
         # Weakly, so that an epoch which the script drops is over at once.
         self._running = ref(epoch)
+        job_report.follow(epoch)
         return self._logged(epoch) if self._log_batch_data else epoch
 
     def __getattr__(self, name: str) -> Any:
@@ -136,9 +145,24 @@ class SiftingDataloader:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave: the same draws follow."""
-        self.sifter.load_state_dict(state["sifter"])
+        keeper = job_report.keeper()
+        if keeper is not None and keeper.resumes:
+            self.sifter.resume(state["sifter"])  # its samples are in the job's counts already
+        else:
+            self.sifter.load_state_dict(state["sifter"])
+        self._settled = True
         if "orig_dataloader" in state:
             self.orig_dataloader.load_state_dict(state["orig_dataloader"])  # type: ignore[attr-defined]
+
+    def _resume(self) -> None:
+        """Go on, once, from the state with the checkpoint that the script has loaded."""
+        keeper = job_report.keeper()
+        if self._settled or keeper is None:
+            return
+        self._settled = True
+        # Only a delay makes epochs of ranks differ in length.
+        agree = world_size() > 1 and self.sifter.config.sift_delay > 0 and keeper.can_resume
+        keeper.take_up(self.sifter, agree=agree)
 
     def _shape(self) -> Shape:
         return shape_of(self.orig_dataloader)
@@ -179,6 +203,12 @@ def shape_of(loader: DataLoader[Any], length: Callable[[Any], int] = len) -> Sha
         return Shape(None, batch_size, drop_last)
     # A sampler that does not know its length well enough is overruled by the batches it makes.
     return Shape(samples if whole - batch_size < samples <= whole else whole, batch_size, drop_last)
+
+
+def data_of(loader: DataLoader[Any]) -> DataName:
+    """What tells that two loaders are over the same data, also from one process to the next."""
+    dataset: Any = loader.dataset
+    return [type(dataset).__qualname__, len(dataset) if hasattr(dataset, "__len__") else None]
 
 
 def _samples_of(loader: DataLoader[Any]) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from smart_sifting.discovery.discoverer import Discoverer
+    from smart_sifting.job_report import JobReport
 
 _installed = False
 
@@ -23,11 +24,13 @@ _installed = False
 def install() -> None:
     """Follow every DataLoader of this process, as SM_HP_SIFT_CONFIG says. A second call is nothing.
 
-    The receipt goes to SM_OUTPUT_DATA_DIR; without it none is written.
+    The receipt goes to SM_OUTPUT_DATA_DIR; without it none is written. State is kept with the
+    checkpoints in SM_CHECKPOINT_DIR; without it none is.
 
     Raises:
         SiftConfigValidationException: SM_HP_SIFT_CONFIG does not hold a valid configuration.
     """
+    from smart_sifting import checkpoints
     from smart_sifting.sift_config.job_config import SiftConfig
 
     global _installed
@@ -35,15 +38,21 @@ def install() -> None:
         return
     config = SiftConfig.parse(os.environ["SM_HP_SIFT_CONFIG"])
 
-    def discoverer(plain_length: Callable[[Any], int]) -> Discoverer:
+    def report() -> JobReport:
         from smart_sifting import job_report
-        from smart_sifting.discovery.discoverer import Discoverer
 
         folder = os.environ.get("SM_OUTPUT_DATA_DIR")
-        report = job_report.start(Path(folder) if folder else None, config.keep, config.acceptance)
-        return Discoverer(config, report, plain_length)
+        return job_report.start(Path(folder) if folder else None, config.keep, config.acceptance)
+
+    def discoverer(plain_length: Callable[[Any], int]) -> Discoverer:
+        from smart_sifting.discovery.discoverer import Discoverer
+
+        made = Discoverer(config, report(), plain_length)
+        checkpoints.attach()
+        return made
 
     patch(discoverer)
+    checkpoints.install(report, config.to_json())
     _installed = True
 
 

@@ -17,8 +17,8 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
-from smart_sifting.dataloader.sift_dataloader import shape_of
-from smart_sifting.discovery.agreement import agreed, world_size
+from smart_sifting.dataloader.sift_dataloader import data_of, shape_of
+from smart_sifting.discovery.agreement import agreed
 from smart_sifting.discovery.epochs import WatchedEpoch
 from smart_sifting.discovery.program import NotTraceable, Program, program_of
 from smart_sifting.discovery.schedules import positions, stretch
@@ -37,9 +37,10 @@ from smart_sifting.errors import SiftingError
 from smart_sifting.job_report import JobReport
 from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.no_trace import unwrapped
+from smart_sifting.ranks import world_size
 from smart_sifting.scoring import ForwardScorer
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import Shape, Sifter, planned_epoch
+from smart_sifting.sifter import DataName, Shape, Sifter, planned_epoch
 
 
 class Discoverer:
@@ -67,7 +68,7 @@ class Discoverer:
         self._user_loss: Loss | None = None
         self._watching: set[int] = set()
         self._nothing_to_sift = False
-        self._trained_on: set[tuple[type, int | None]] = set()
+        self._trained_on: list[DataName] = []
         report.meter.listener = report.tick
         os.register_at_fork(after_in_child=self._in_forked_child)
         self._hook = register_optimizer_step_post_hook(self._on_step)
@@ -124,7 +125,16 @@ class Discoverer:
         shape = self.shape(loader)
         if watch.sifter is not None:
             return watch.sifter.plan(shape)
-        return planned_epoch(self.config, shape, self.config.sift_delay)
+        keeper, delay = self.report.keeper, self.config.sift_delay
+        if keeper is not None and not self.config.repeat_delay_per_epoch:
+            delay = keeper.delay_left(data_of(loader), delay)
+        return planned_epoch(self.config, shape, delay)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether this job goes on from a state, alone: ranks can know that of each other late."""
+        keeper = self.report.keeper
+        return keeper is not None and keeper.resumes and world_size() == 1
 
     def begin_watching(self, watch: Watch) -> None:
         self._watching.add(id(watch))
@@ -248,8 +258,11 @@ class Discoverer:
             reason = f"scored by {self.config.loss}"
         watch.role = Role.TRAINING
         watch.sifter = Sifter(self.config, watch.scorer, meter=self.report.meter)
+        if self.report.keeper is not None:
+            self.report.keeper.register(watch.sifter, data_of(loader))
+            watch.resumed = self.report.keeper.take_up(watch.sifter, agree=world_size() > 1)
         self._nothing_to_sift = False
-        self._trained_on.add(_data_of(loader))
+        self._trained_on.append(data_of(loader))
         self._fit_schedules(loader, watch, self.length)
         self.report.settle("forward", reason)
         self.report.loader(watch.name, "training", reason)
@@ -262,7 +275,7 @@ class Discoverer:
         if told is None or told == (true := length(loader)):
             return
         before = watch.schedules if watch.schedules is not None else positions()
-        fitted = stretch(told, true, before, passes=self.report.meter.epochs)
+        fitted = stretch(told, true, before, passes=self.report.epochs_here)
         self._admit_length(
             loader,
             watch,
@@ -302,13 +315,7 @@ class Discoverer:
         if self._nothing_to_sift or self.watch(loader).idle_passes:
             return False
         known = self._trained_on
-        return _shuffles(loader) and (not known or _data_of(loader) in known)
-
-
-def _data_of(loader: DataLoader[Any]) -> tuple[type, int | None]:
-    """What tells that two loaders are over the same data: a loader made anew each epoch is."""
-    dataset: Any = loader.dataset
-    return type(dataset), len(dataset) if hasattr(dataset, "__len__") else None
+        return _shuffles(loader) and (not known or data_of(loader) in known)
 
 
 def _shuffles(loader: DataLoader[Any]) -> bool:

@@ -56,6 +56,7 @@ class WatchedEpoch:
         self._backwards_before = watch.backwards
         self._steps_before = discoverer.steps
         self._evaluated: list[int] = []
+        self._counts = self._over = False
         self._samples = 0
         self._batches = 0
         self._limit: int | None = None
@@ -71,6 +72,7 @@ class WatchedEpoch:
         try:
             return self._phase(self)
         except StopIteration:
+            self._over = True
             raise
         except Exception as failure:
             if failure is self._source.failure or self._phase in _PLAIN_PHASES:
@@ -89,6 +91,17 @@ class WatchedEpoch:
     def __del__(self) -> None:
         self.close()
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether this epoch counts and batches of it are still to come, as its plan tells."""
+        limit = self._planned_batches()
+        return self._counts and not self._over and (limit is None or self._batches < limit)
+
+    @property
+    def waiting(self) -> int:
+        """Samples that were kept and have not been given yet."""
+        return 0 if self._sifted is None else self._sifted.waiting
+
     def close(self) -> None:
         """The script has left the loop, or come to its end."""
         if self._phase is WatchedEpoch._watching:
@@ -101,11 +114,11 @@ class WatchedEpoch:
     def _first(self) -> Any:
         role = self._watch.role
         if role is Role.PASSED:
-            self._meter.epochs += 1
+            self._begin_counting()
             self._limit = self._planned_batches() if self._watch.limited else None
             self._phase = WatchedEpoch._count
         elif role is Role.TRAINING and may_train(self._watch.modules):
-            self._meter.epochs += 1
+            self._begin_counting()
             self._begin_sifting()
         elif role is Role.TRAINING:
             self._phase = WatchedEpoch._evaluating
@@ -127,7 +140,7 @@ class WatchedEpoch:
             batch = next(self._source.inner)
             self._evaluated.append(self._rows(batch))
             return batch
-        self._meter.epochs += 1
+        self._begin_counting()
         for rows in self._evaluated:
             self._meter.fetched(rows)
             self._meter.whole_batch(rows)
@@ -203,6 +216,8 @@ class WatchedEpoch:
     def _first_checkpoint(self) -> int:
         if self._watch.known:
             return LATER_STEPS
+        if self._discoverer.resumes:
+            return LATER_STEPS + 1
         if self._plan is None:
             return FIRST_STEPS
         return max(LATER_STEPS + 1, min(FIRST_STEPS, self._plan.batches // 2))
@@ -213,6 +228,9 @@ class WatchedEpoch:
             return False
         self._discoverer.end_watching(self._watch)
         if verdict is Verdict.SIFT:
+            if self._watch.resumed:
+                # Among ranks, it is known only now what is left of the delay.
+                self._plan = self._discoverer.plan(self._loader, self._watch)
             self._begin_sifting()
         else:
             self._phase = WatchedEpoch._count
@@ -244,11 +262,18 @@ class WatchedEpoch:
 
     def _settle_trial(self) -> None:
         """Count this pass as training once a backward has shown that it is."""
+        if self._counts or self._watch.backwards == self._backwards_before:
+            return
         meter = self._discoverer.report.meter
-        if self._meter is not meter and self._watch.backwards > self._backwards_before:
+        if self._meter is not meter:
             meter.absorb(self._meter)
-            meter.epochs += 1
             self._meter = meter
+        self._begin_counting()
+
+    def _begin_counting(self) -> None:
+        self._counts = True
+        self._meter.epochs += 1
+        self._discoverer.report.passes.add(self)
 
     def _fall_back(self, reason: str) -> Any:
         """Discovery or sifting failed within an epoch: give what is left of it as it is."""

@@ -56,6 +56,7 @@ class Watch:
         told: the length last given for this loader before its role was known.
         schedules: where the learning-rate schedulers stood when watching began.
         known: the candidate was verified on another loader of this process.
+        resumed: it goes on from the state of an interrupted job.
         limited: no longer sifted, but each epoch still ends after the batches it was planned to
             have, because the other ranks count on them.
     """
@@ -74,6 +75,7 @@ class Watch:
     idle_passes: int = 0
     told: int | None = None
     known: bool = False
+    resumed: bool = False
     limited: bool = False
     schedules: Positions | None = None
     modules: list[nn.Module] = field(default_factory=list)

@@ -16,6 +16,7 @@ from smart_sifting.receipt import (
     HistoryPoint,
     Loader,
     Receipt,
+    Resumed,
     Samples,
     Saved,
     Seconds,
@@ -24,6 +25,7 @@ from smart_sifting.receipt import (
     merge,
     read,
     read_all,
+    restarts,
     saved,
     summary_line,
 )
@@ -47,6 +49,7 @@ def digits_receipt() -> Receipt:
         loaders=[Loader("DataLoader#1", "training", "its batches precede backward")],
         notes=["a note"],
         versions={"torch": "2.13.0"},
+        resumed=[Resumed(step=80, lost_steps=12, lost_seconds=1.5)],
     )
 
 
@@ -78,6 +81,7 @@ DIGITS = {
     ],
     "notes": ["a note"],
     "versions": {"torch": "2.13.0"},
+    "resumed": [{"step": 80, "lost_steps": 12, "lost_seconds": 1.5}],
 }
 
 
@@ -188,7 +192,8 @@ def test_saved_is_the_unsifted_cost_less_all_that_was_spent(
 def test_the_line_in_the_log() -> None:
     assert summary_line(digits_receipt()) == (
         "sift: receipt: kept 719 of 1437 samples (50.0 %) in 120 steps; "
-        "10.0 s against 12.5 s unsifted: saved 2.5 s (20.0 %); tier forward"
+        "10.0 s against 12.5 s unsifted: saved 2.5 s (20.0 %); "
+        "resumed once, 12 steps (1.5 s) done again; tier forward"
     )
 
 
@@ -227,7 +232,29 @@ def test_the_line_in_the_log() -> None:
     ],
 )
 def test_the_line_is_honest(change: dict[str, Any], line: str) -> None:
-    assert summary_line(replace(digits_receipt(), **change)) == f"sift: receipt: {line}"
+    uninterrupted = replace(digits_receipt(), resumed=[])
+    assert summary_line(replace(uninterrupted, **change)) == f"sift: receipt: {line}"
+
+
+@pytest.mark.parametrize(
+    ("resumed", "told"),
+    [
+        ([], ""),
+        ([Resumed(20)], "resumed once"),
+        ([Resumed(20, 1, 0.25)], "resumed once, 1 step (0.250 s) done again"),
+        ([Resumed(20, 5, 3.0), Resumed(40, 10, 4.5)], "resumed twice, 15 steps (7.5 s) done again"),
+        ([Resumed(20, 5, 3.0)] * 3, "resumed 3 times, 15 steps (9.0 s) done again"),
+    ],
+)
+def test_restarts_are_told_with_the_work_that_was_done_again(
+    resumed: list[Resumed], told: str
+) -> None:
+    assert restarts(replace(digits_receipt(), resumed=resumed)) == told
+
+
+def test_a_receipt_from_before_jobs_could_be_resumed_is_read() -> None:
+    older = {key: value for key, value in DIGITS.items() if key != "resumed"}
+    assert Receipt.from_dict(older) == replace(digits_receipt(), resumed=[])
 
 
 def test_ranks_add_up_and_their_times_are_means() -> None:
