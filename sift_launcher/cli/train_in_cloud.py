@@ -10,9 +10,8 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sift_launcher.cli.confirm import check_budget, check_can_ask, confirm
 from sift_launcher.cli.rehearsal_options import moments
@@ -25,8 +24,8 @@ from sift_launcher.job_spec import JobSpec
 from sift_launcher.plan import Plan, plan
 from sift_launcher.surroundings import gather
 
-_SUBMITTER = "sift_launcher.estimator.submit"
-_LAUNCHER = "sift_launcher.cli.launch"
+if TYPE_CHECKING:
+    from sift_launcher.rehearsal.start import Rehearsal
 
 
 def train_in_cloud(spec: JobSpec, values: Mapping[str, Any]) -> None:
@@ -45,7 +44,7 @@ def train_in_cloud(spec: JobSpec, values: Mapping[str, Any]) -> None:
     _train(spec, values, rehearsal)
 
 
-def _train(spec: JobSpec, values: Mapping[str, Any], rehearsal: Any = None) -> None:
+def _train(spec: JobSpec, values: Mapping[str, Any], rehearsal: Rehearsal | None = None) -> None:
     clients = Clients(spec.region, spec.profile)
     planned = replace(plan(spec, gather(spec, clients=clients)), is_rehearsal=rehearsal is not None)
     if values["dry_run"]:
@@ -60,8 +59,9 @@ def _train(spec: JobSpec, values: Mapping[str, Any], rehearsal: Any = None) -> N
     confirm(planned, values["yes"])
     if rehearsal is not None:
         rehearsal.announce(planned.name)
-    launch = import_module(_LAUNCHER).launch_cloud
-    launch(planned, wait=values["wait"], as_json=values["as_json"])
+    from sift_launcher.cli.launch import launch_cloud
+
+    launch_cloud(planned, wait=values["wait"], as_json=values["as_json"])
 
 
 def _show(planned: Plan, clients: Clients, values: Mapping[str, Any]) -> None:
@@ -82,4 +82,4 @@ def _look_before(planned: Plan, clients: Clients) -> None:
 
 def _import_ahead() -> None:
     with suppress(ImportError, ExtraMissing):  # told where it is needed
-        import_module(_SUBMITTER)
+        import sift_launcher.estimator.submit  # noqa: F401
