@@ -6,20 +6,20 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Question(Generic[T]):
+class Question(Generic[T_co]):
     """What `ask` returns, asked in a thread of its own. A command's end does not wait for it."""
 
-    def __init__(self, ask: Callable[[], T]) -> None:
+    def __init__(self, ask: Callable[[], T_co]) -> None:
         self._ask = ask
-        self._answers: list[T] = []
+        self._answers: list[T_co] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def answer(self, patience_seconds: float | None = None) -> T:
+    def answer(self, patience_seconds: float | None = None) -> T_co:
         """The answer. Raises what `ask` raised, and TimeoutError when it takes too long."""
         self._thread.join(patience_seconds)
         if self._thread.is_alive():

@@ -89,7 +89,7 @@ def _own_role(clients: Clients, identity: str) -> str:
             if trusts_sagemaker(role):
                 return str(role["Arn"])
     try:
-        known = list(islice(training_roles(clients), _SHOWN))
+        known = sorted(islice(training_roles(clients), _SHOWN))
     except SiftLaunchError:  # what is missing is the role, not the right to list roles
         known = []
     if len(known) == 1:

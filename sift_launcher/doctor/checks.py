@@ -10,7 +10,7 @@ from sift_launcher.bundle import megabytes
 from sift_launcher.doctor.facts import CloudFacts, Facts, PythonFacts
 from sift_launcher.engine import EngineTraits, check_gpu
 from sift_launcher.errors import DeviceUnavailable, InstanceNotServed
-from sift_launcher.instances import LOCAL_GPU, PROCESS, check_instance, is_container
+from sift_launcher.instances import LOCAL_GPU, PROCESS, check_instance, is_cloud, is_container
 
 OLDEST_PYTHON = (3, 10)
 ROOM_BYTES = 5_000_000_000  # our image, its build, and a job's outputs
@@ -45,7 +45,7 @@ class Check:
 def examine(facts: Facts) -> list[Check]:
     """All checks, in the order in which a job meets them."""
     in_container = is_container(facts.instance)
-    in_cloud = facts.instance.startswith("ml.")
+    in_cloud = is_cloud(facts.instance)
     return [
         _instance(facts.instance),
         *_python(facts.python, facts.instance == PROCESS),
@@ -208,18 +208,18 @@ def _cloud(cloud: CloudFacts, is_needed: bool) -> Iterator[Check]:
         cloud.region or "none is set",
         "export AWS_REGION=us-east-1, or aws configure",
     )
-    if not cloud.has_boto3:
-        mend = f"{cloud.python} -m pip install boto3"
-        told = "not known without boto3"
+    if not cloud.has_botocore:
+        mend = f"{cloud.python} -m pip install 'sift-launcher[cloud]'"
+        told = "not known without botocore"
         yield Check("credentials", False, is_needed, told, mend)
         yield Check("role", False, is_needed, told, mend)
         return
+    # What is wrong with the credentials and the quota comes with its mend.
     yield Check(
         "credentials",
         cloud.identity is not None,
         is_needed,
         cloud.identity or cloud.identity_problem,
-        "aws configure, or aws sso login",
     )
     yield Check(
         "role",
@@ -229,3 +229,5 @@ def _cloud(cloud: CloudFacts, is_needed: bool) -> Iterator[Check]:
         "aws iam create-role --role-name SageMakerTraining --assume-role-policy-document "
         f"'{_TRUST}'",
     )
+    if is_needed:
+        yield Check("quota", cloud.quota is not None, True, cloud.quota or cloud.quota_problem)

@@ -1,90 +1,96 @@
-"""What AWS would need to know: region, credentials, role. Asked with patience, never for long."""
+"""What AWS would need to know: region, credentials, role, quota. Asked with patience, never for
+long."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
-from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from sift_launcher.cloud.client import Clients
+from sift_launcher.cloud.gather import caller
+from sift_launcher.cloud.question import Question
+from sift_launcher.cloud.quotas import instance_quota, too_small
+from sift_launcher.cloud.roles import SERVICE, training_roles
 from sift_launcher.doctor.facts import CloudFacts
+from sift_launcher.errors import CredentialsError, RegionError, SiftLaunchError
+from sift_launcher.instances import is_cloud
 
 _PATIENCE_SECONDS = 5.0
-_CALL_SECONDS = 3
-_SERVICE = "sagemaker.amazonaws.com"
+_CALL_SECONDS = 3.0
+_STAND_IN = "not known: a stand-in for AWS has no quotas"
 
 T = TypeVar("T")
 
 
-def cloud_facts() -> CloudFacts:
-    """Region, identity and role, as far as they can be had; every call ends within seconds."""
-    if find_spec("boto3") is None:
+def cloud_facts(instance: str = "process") -> CloudFacts:
+    """Region, identity and role, as far as they can be had, and how many of a SageMaker `instance`
+    may be used; every call ends within seconds."""
+    if find_spec("botocore") is None:
         return CloudFacts(False, sys.executable, _region_of_environment())
-    session, region = _session()
-    if region is None:
+    try:
+        clients = Clients(connect_seconds=_CALL_SECONDS, read_seconds=_CALL_SECONDS, attempts=1)
+    except RegionError:
         told = "not asked without a region"
-        return CloudFacts(True, sys.executable, None, None, told, None, told)
-    identity, problem = _within(lambda: _identity(session, region))
+        return CloudFacts(True, sys.executable, None, None, told, None, told, None, told)
+    except CredentialsError as error:  # a profile that is not there
+        region = _region_of_environment()
+        return _without_credentials(CloudFacts(True, sys.executable, region), str(error))
+    facts = CloudFacts(True, sys.executable, clients.region)
+    identity, problem = _within(Question(lambda: caller(clients)))
     if identity is None:
-        told = "not asked without credentials"
-        return CloudFacts(True, sys.executable, region, None, problem, None, told)
-    role, role_problem = _within(lambda: _role(session, region))
-    if role is None and not role_problem:
-        role_problem = f"no role trusts {_SERVICE}"
-    return CloudFacts(True, sys.executable, region, identity, "", role, role_problem)
+        return _without_credentials(facts, problem)
+    facts = replace(facts, identity=identity)
+    asked = Question(lambda: _quota(instance, clients))
+    role, problem = _within(Question(lambda: _role(clients)))
+    quota, quota_problem = _within(asked)
+    return replace(
+        facts,
+        role=role,
+        role_problem=problem,
+        quota=quota if quota else None,
+        quota_problem=quota_problem,
+    )
 
 
 def _region_of_environment() -> str | None:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
 
 
-def _session() -> tuple[Any, str | None]:
-    from importlib import import_module
-
-    # Not installed with us, so that there are no types of it to be had.
-    core = import_module("botocore.session").Session()
-    # Outside AWS nobody answers at the address of the machine's own credentials.
-    core.set_config_variable("metadata_service_timeout", 1)
-    core.set_config_variable("metadata_service_num_attempts", 1)
-    return core, _region_of_environment() or core.get_config_variable("region")
+def _without_credentials(facts: CloudFacts, problem: str) -> CloudFacts:
+    told = "not asked without credentials"
+    return replace(facts, identity_problem=problem, role_problem=told, quota_problem=told)
 
 
-def _client(session: Any, service: str, region: str) -> Any:
-    from importlib import import_module
-
-    settings = import_module("botocore.config").Config(
-        connect_timeout=_CALL_SECONDS, read_timeout=_CALL_SECONDS, retries={"total_max_attempts": 1}
-    )
-    return session.create_client(service, region_name=region, config=settings)
+def _role(clients: Clients) -> str:
+    for role in training_roles(clients):
+        return role
+    raise _NotThere(f"no role trusts {SERVICE}")
 
 
-def _identity(session: Any, region: str) -> str:
-    return str(_client(session, "sts", region).get_caller_identity()["Arn"])
+def _quota(instance: str, clients: Clients) -> str:
+    """What is told of the quota, "" where there is none to tell of."""
+    if not is_cloud(instance):
+        return ""
+    if clients.endpoint is not None:
+        raise _NotThere(_STAND_IN)
+    quota = instance_quota(instance, False, clients)
+    if quota is None:
+        raise _NotThere(f"{clients.region} knows no quota of {instance}: it may not have any")
+    if quota.value < 1:
+        raise _NotThere(too_small(quota, 1, clients.region))
+    return f"{quota.value:g} x {instance} at once"
 
 
-def _role(session: Any, region: str) -> str | None:
-    pages = _client(session, "iam", region).get_paginator("list_roles").paginate()
-    for page in pages:
-        for role in page["Roles"]:
-            if _SERVICE in str(role["AssumeRolePolicyDocument"]):
-                return str(role["Arn"])
-    return None
+class _NotThere(SiftLaunchError):
+    """What was looked for is not there."""
 
 
-def _within(ask: Callable[[], T]) -> tuple[T | None, str]:
-    """What `ask` returns, else why not; a name server that does not answer is not waited for."""
-    answer: list[T] = []
-    problem = [f"no answer within {_PATIENCE_SECONDS:g} s"]
-
-    def run() -> None:
-        try:
-            answer.append(ask())
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is what is told
-            problem[0] = " ".join(str(error).split())
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE_SECONDS)
-    return (answer[0], "") if answer else (None, problem[0])
+def _within(question: Question[T]) -> tuple[T | None, str]:
+    """The answer, else why there is none; a name server that does not answer is not waited for."""
+    try:
+        return question.answer(_PATIENCE_SECONDS), ""
+    except (SiftLaunchError, TimeoutError) as error:
+        return None, str(error)

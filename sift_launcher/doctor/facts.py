@@ -25,9 +25,9 @@ class PythonFacts:
 class CloudFacts:
     """What AWS would need to know."""
 
-    has_boto3: bool
+    has_botocore: bool
     python: str
-    """The interpreter that boto3 would be installed in."""
+    """The interpreter that botocore would be installed in."""
 
     region: str | None = None
     identity: str | None = None
@@ -38,6 +38,11 @@ class CloudFacts:
     """The ARN of a role that SageMaker may take on."""
 
     role_problem: str = ""
+    quota: str | None = None
+    """How many instances of the wished type may train at once, in words; None also where the
+    instance is none of SageMaker's."""
+
+    quota_problem: str = ""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def gather(instance: str, image: str | None, python: str | None = None) -> Facts
         shm_bytes=shutil.disk_usage("/dev/shm").total if Path("/dev/shm").is_dir() else 0,
         address="",
         socket="none",
-        cloud=cloud_facts(),
+        cloud=cloud_facts(instance),
     )
     try:
         address = engine_address()

@@ -139,7 +139,7 @@ def test_a_roles_name_is_looked_up_with_its_path(aws):
         (
             None,
             "a job in SageMaker runs under a role: name one that sagemaker.amazonaws.com may take "
-            "on, --role NAME, such as Training or Deep",
+            "on, --role NAME, such as Deep or Training",
         ),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_role_that_was_taken_on_is_the_jobs_if_sagemaker_may_take_it_on(aws):
     assert found.role_arn == f"arn:aws:iam::{ACCOUNT}:role/service-role/Training"
     clients = Clients()
     be(clients, f"arn:aws:sts::{ACCOUNT}:assumed-role/Admin/ann")
-    with pytest.raises(RoleError, match="--role NAME, such as Training or Other"):
+    with pytest.raises(RoleError, match="--role NAME, such as Other or Training"):
         cloud_facts(spec, clients, False)
 
 

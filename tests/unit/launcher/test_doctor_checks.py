@@ -222,15 +222,18 @@ def test_gpus_need_the_runtime_and_a_torch_that_knows_them():
             {
                 "region": ("none is set", "export AWS_REGION=us-east-1, or aws configure"),
                 "credentials": (
-                    "not known without boto3",
-                    "/usr/bin/python3 -m pip install boto3",
+                    "not known without botocore",
+                    "/usr/bin/python3 -m pip install 'sift-launcher[cloud]'",
                 ),
-                "role": ("not known without boto3", "/usr/bin/python3 -m pip install boto3"),
+                "role": (
+                    "not known without botocore",
+                    "/usr/bin/python3 -m pip install 'sift-launcher[cloud]'",
+                ),
             },
         ),
         (
-            CloudFacts(True, "p", "eu-west-1", None, "Unable to locate credentials", "arn:role"),
-            {"credentials": ("Unable to locate credentials", "aws configure, or aws sso login")},
+            CloudFacts(True, "p", "eu-west-1", None, "there are none: aws configure", "arn:role"),
+            {"credentials": ("there are none: aws configure", "")},
         ),
     ],
 )
@@ -249,7 +252,22 @@ def test_a_missing_role_comes_with_the_command_that_makes_one():
     assert mend.startswith("aws iam create-role --role-name SageMakerTraining --assume-role-")
 
 
-@pytest.mark.parametrize("instance", ["ml.g5.xlarge", "lokal"])
+def test_a_job_in_sagemaker_needs_region_credentials_role_and_quota():
+    cloud = replace(WELL.cloud, quota="2 x ml.g5.xlarge at once")
+    facts = replace(WELL, instance="ml.g5.xlarge", cloud=cloud, engine=None, image=None)
+    assert can_run(examine(facts))
+    assert told(facts)["quota"] == "2 x ml.g5.xlarge at once"
+    for name, lacking in {
+        "region": replace(cloud, region=None),
+        "credentials": replace(cloud, identity=None, identity_problem="expired"),
+        "role": replace(cloud, role=None, role_problem="no role"),
+        "quota": replace(cloud, quota=None, quota_problem="is 0: aws service-quotas ..."),
+    }.items():
+        assert wrong(replace(facts, cloud=lacking))[name][0]
+        assert not can_run(examine(replace(facts, cloud=lacking)))
+
+
+@pytest.mark.parametrize("instance", ["ml.g5.xlarg", "lokal"])
 def test_an_instance_that_is_not_served_cannot_run(instance: str):
     facts = replace(WELL, instance=instance)
     assert wrong(facts)["instance"][0]

@@ -5,83 +5,109 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aws_stand_in import ACCOUNT, StandInAws
 
+from sift_launcher.cloud.quotas import Quota
 from sift_launcher.doctor import cloud
 from sift_launcher.doctor.cloud import cloud_facts
 
-pytest.importorskip("boto3")
-moto = pytest.importorskip("moto")
-
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "sagemaker.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
+WHO = f"arn:aws:sts::{ACCOUNT}:user/moto"
 
 
 @pytest.fixture(autouse=True)
-def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
+def settings(aws: StandInAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return tmp_path / "config"
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    with moto.mock_aws():
-        yield
+def make_role(aws: StandInAws, name: str, service: str) -> None:
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
 
 
-def test_region_identity_and_role_are_found(aws: None, monkeypatch: pytest.MonkeyPatch):
-    import boto3
-
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    iam = boto3.client("iam", region_name="eu-west-1")
-    lambdas = json.dumps(TRUST).replace("sagemaker", "lambda")
-    iam.create_role(RoleName="Other", AssumeRolePolicyDocument=lambdas)
+def test_region_identity_and_role_are_found(aws):
+    make_role(aws, "Other", "lambda.amazonaws.com")
     found = cloud_facts()
     assert (found.role, found.role_problem) == (None, "no role trusts sagemaker.amazonaws.com")
-    iam.create_role(RoleName="Training", AssumeRolePolicyDocument=json.dumps(TRUST))
+    make_role(aws, "Training", "sagemaker.amazonaws.com")
     found = cloud_facts()
-    assert found.has_boto3
-    assert found.region == "eu-west-1"
-    assert found.identity == "arn:aws:sts::123456789012:user/moto"
-    assert found.role == "arn:aws:iam::123456789012:role/Training"
+    assert found.has_botocore
+    assert found.region == "us-east-1"
+    assert found.identity == WHO
+    assert found.role == f"arn:aws:iam::{ACCOUNT}:role/Training"
+    assert (found.quota, found.quota_problem) == (None, "")
 
 
-def test_the_region_of_the_settings_file_counts(tmp_path: Path):
-    (tmp_path / "config").write_text("[default]\nregion = eu-north-1\n")
+def test_the_region_of_the_settings_file_counts_and_credentials_are_missed(settings, monkeypatch):
+    for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    settings.write_text("[default]\nregion = eu-north-1\n")
     found = cloud_facts()
     assert found.region == "eu-north-1"
     assert found.identity is None
-    assert found.identity_problem == "Unable to locate credentials"
-    assert found.role_problem == "not asked without credentials"
+    assert found.identity_problem.startswith("there are no AWS credentials: aws configure")
+    assert found.role_problem == found.quota_problem == "not asked without credentials"
 
 
-def test_without_a_region_nobody_is_asked():
+def test_a_profile_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    found = cloud_facts()
+    assert found.region == "us-east-1"
+    assert found.identity_problem.startswith("there is no AWS profile 'nobody'")
+
+
+def test_without_a_region_nobody_is_asked(monkeypatch):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
     found = cloud_facts()
     assert found.region is None
     assert found.identity_problem == found.role_problem == "not asked without a region"
 
 
-def test_an_answer_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+def test_without_botocore_nothing_is_known_but_the_environments_region(monkeypatch):
+    monkeypatch.setattr(cloud, "find_spec", lambda name: None)
+    found = cloud_facts()
+    assert (found.has_botocore, found.region, found.identity) == (False, "us-east-1", None)
+
+
+def test_a_stand_in_has_no_quotas():
+    found = cloud_facts("ml.g5.xlarge")
+    assert found.quota is None
+    assert found.quota_problem == "not known: a stand-in for AWS has no quotas"
+
+
+@pytest.mark.parametrize(
+    ("value", "quota", "problem"),
+    [
+        (4.0, "4 x ml.g5.xlarge at once", ""),
+        (
+            0.0,
+            None,
+            "this account's quota of 'ml.g5.xlarge for training job usage' is 0 in us-east-1, and "
+            "the job needs 1: aws service-quotas request-service-quota-increase --service-code "
+            "sagemaker --quota-code L-1 --desired-value 1 --region us-east-1 asks for more",
+        ),
+        (None, None, "us-east-1 knows no quota of ml.g5.xlarge: it may not have any"),
+    ],
+)
+def test_the_quota_of_sagemakers_instances(aws, value, quota, problem, monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    name = "ml.g5.xlarge for training job usage"
+    known = None if value is None else Quota(name, "L-1", value)
+    monkeypatch.setattr(cloud, "instance_quota", lambda *_: known)
+    monkeypatch.setattr(cloud, "caller", lambda _: WHO)
+    monkeypatch.setattr(cloud, "training_roles", lambda _: iter(["arn:role"]))
+    found = cloud_facts("ml.g5.xlarge")
+    assert (found.quota, found.quota_problem, found.role) == (quota, problem, "arn:role")
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(monkeypatch):
     never = threading.Event()
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setattr(cloud, "_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(cloud, "_identity", lambda *_: never.wait(20))
+    monkeypatch.setattr(cloud, "caller", lambda _: never.wait(20))
     start = time.monotonic()
     found = cloud_facts()
     assert time.monotonic() - start < 5
