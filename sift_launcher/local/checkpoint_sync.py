@@ -85,9 +85,12 @@ class CheckpointSync:
         self._put_all(found, whole)
 
     def _run(self) -> None:
-        while not self._is_over:
+        while True:
             self._wake.wait(self._each_seconds)
             self._wake.clear()
+            # Not once more: what a host that has died was writing is closed now, and looks whole.
+            if self._is_over:
+                return
             found = self._look_for_whole()
             # Not reached for a while, or not to be written: the last time counts.
             with suppress(SiftLaunchError, OSError):

@@ -48,6 +48,10 @@ class Reasons:
             return f"{_CLIENT}{what} failed: {told}"
         return _INTERNAL + told
 
+    def of_loss(self, told: str) -> str:
+        """Why the job failed that nobody supervises any more."""
+        return _INTERNAL + told if self._is_played else told
+
     def is_internal(self, reason: str) -> bool:
         """Whether a RetryStrategy begins such a job again."""
         return reason.startswith(_INTERNAL)

@@ -19,6 +19,7 @@ from sift_launcher.local.container_settings import container_settings
 from sift_launcher.local.leftovers import remove_left_over
 from sift_launcher.local.machine import MachineShare
 from sift_launcher.local.process import kill_left_over
+from sift_launcher.local.reasons import Reasons
 from sift_launcher.local.records import JobRecord, JobRecords, no_such_job
 from sift_launcher.local.request_check import check_request
 from sift_launcher.local.stand_in import StandIn
@@ -125,7 +126,7 @@ class LocalTrainingService:
             names.reverse()
         if NextToken is not None:
             names = names[names.index(NextToken) + 1 :] if NextToken in names else []
-        after = CreationTimeAfter.timestamp() if CreationTimeAfter else 0.0
+        after = CreationTimeAfter.timestamp() if CreationTimeAfter else -math.inf
         before = CreationTimeBefore.timestamp() if CreationTimeBefore else math.inf
         summaries = (
             _summary(record, status)
@@ -212,17 +213,19 @@ def _stop_seconds() -> float:
 def _bury(record: JobRecord, status: Status) -> Status:
     """Marks a job as failed whose supervisor is gone. The caller holds the lock."""
     request = record.request()
-    if players.runs_in_containers(request, players.of_settings(record.settings())):
+    stand_in = players.of_settings(record.settings())
+    if players.runs_in_containers(request, stand_in):
         remove_left_over(record)
     for host in hosts_of(request):
         kill_left_over(record.hosts / host)
     pid = record.pid()
     told = _last_line(record.supervisor_log)
-    reason = (
+    lost = (
         f"the job's supervisor (process {pid or 'unknown'}) is gone without a result"
         f"{': ' + told if told else '; it was killed, or the machine restarted'}; "
         f"what the job wrote is kept in {record.folder}"
     )
+    reason = Reasons(players.is_played(request, stand_in)).of_loss(lost)
     status = ended(status, "Failed", time.time(), reason=reason)
     # On a full disk the answer is right all the same, and will be written when there is room.
     with suppress(OSError):

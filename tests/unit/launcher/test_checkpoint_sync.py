@@ -88,6 +88,17 @@ def test_what_a_killed_job_was_writing_leaves_the_last_whole_file_in_place(s3, f
     assert kept(s3) == {"1.pt": b"whole"}
 
 
+def test_what_a_job_was_writing_that_died_by_itself_is_not_put_either(s3, folder):
+    sync = CheckpointSync(s3, URI, [folder])
+    with sync, (folder / "1.pt").open("wb") as file:
+        file.write(b"ha")
+        file.flush()
+        (folder / "other").write_bytes(b"x")
+        until(lambda: "other" in kept(s3))
+    sync.finish(orderly=False)
+    assert kept(s3) == {"other": b"x"}
+
+
 def test_what_was_whole_when_a_job_was_killed_is_put_afterwards(s3, folder):
     asked: list[object] = []
 

@@ -103,3 +103,8 @@ def test_here_it_is_told_in_plain_words():
     assert PLAIN.of_no_end(NO_DISK, has_trained=True).startswith(
         "the job could not be ended: No space left on device (/x); make room"
     )
+
+
+def test_a_job_that_lost_its_supervisor_is_the_services_own_error():
+    assert PLAIN.of_loss("it is gone") == "it is gone"
+    assert PLAYED.is_internal(PLAYED.of_loss("it is gone"))
