@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sift_launcher import carried
-from sift_launcher.bundle import CodeBundle
+from sift_launcher.bundle import CodeBundle, check_no_secrets
 from sift_launcher.errors import OptionError
 from sift_launcher.estimator.code import ARCHIVE, code_bundle, upload_code
 from sift_launcher.estimator.inputs import at_home, uploading, with_places
@@ -50,7 +50,8 @@ class _Sifted(PyTorch):  # type: ignore[misc]
     """What the script gets on its command line, exactly as written."""
 
     allow: tuple[str, ...]
-    """Files, or rules, of what looks like a secret and is none."""
+    """Names of files, hyperparameters and variables, or of rules, that look like a secret and are
+    none: the command's --allow."""
 
     _sift_config: SiftConfig | None
     _bundle: CodeBundle | None = None
@@ -133,13 +134,7 @@ class _Sifted(PyTorch):  # type: ignore[misc]
         super()._prepare_for_training(job_name)
 
     def _look_around(self) -> None:
-        from sift_launcher.bundle import check_no_secrets
-
-        check_no_secrets(
-            {name: value for name, value in self._hyperparameters.items() if _is_plain(value)},
-            {name: value for name, value in (self.environment or {}).items() if _is_plain(value)},
-            self.allow,
-        )
+        check_no_secrets(self._hyperparameters, self.environment or {}, self.allow)
         self._carries_runtime = self.sift_config is not None or bool(self.arguments)
         python_path = ""
         if isinstance(self.sagemaker_session, MachineSession):
@@ -240,7 +235,8 @@ class SiftPyTorch(_Sifted):
     sift_config: how a job is sifted: a `SiftConfig`, a dict, JSON text or the name of a file of it;
         by default half of the samples is kept. None: a plain job.
     arguments: what the script gets on its command line, exactly as written.
-    allow: files, or rules, of what looks like a secret and is none.
+    allow: names of files, hyperparameters and variables, or of rules, that look like a secret and
+        are none: the command's `--allow`.
     instance_type: also `process` (this interpreter), `local` or `local_gpu` (a container), which
         run on this machine as `sift-launch` runs them; they need no account, no role and no S3.
     image_uri, framework_version: with neither, AWS's own training image for instance and region;
@@ -365,7 +361,3 @@ def _stem(entry_point: Any) -> str | None:
 def _first(instance_type: Any, of_the_sdk: dict[str, Any]) -> Any:
     groups = of_the_sdk.get("instance_groups")
     return groups[0].instance_type if instance_type is None and groups else instance_type
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool)

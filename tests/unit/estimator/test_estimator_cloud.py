@@ -134,12 +134,14 @@ def test_data_of_this_machine_is_uploaded_once(work):
 
 
 def test_a_secret_among_the_hyperparameters_goes_nowhere(work):
-    key = "AKIA" + "IOSFODNN7EXAMPLE"
-    for values in ({"hyperparameters": {"key": key}}, {"environment": {"KEY": key}}):
+    key = "8f3kd02lsl39dkk20dlsl"
+    for values in ({"hyperparameters": {"api_key": key}}, {"environment": {"API_KEY": key}}):
         estimator = SiftPyTorch("train.py", instance_type="ml.m5.xlarge", **values, **ON_ONE)
-        with pytest.raises(SecretFound):
+        with pytest.raises(SecretFound, match=r"(?i)api_key looks like a secret"):
             estimator.fit(wait=False)
         assert estimator.latest_training_job is None
+        estimator.allow = ("secret-name",)
+        estimator.fit(wait=False)
 
 
 def test_an_estimator_can_be_copied(work):

@@ -65,7 +65,7 @@ def test_what_is_not_there_is_named(arguments, kind, told, machine):
 
 
 def test_a_secret_does_not_travel_unless_it_is_allowed(machine):
-    Path("src/key.pem").write_text("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n")
-    with pytest.raises(SecretFound, match=r"key\.pem"):
+    Path("src/id_rsa").write_text("MIIE\n")
+    with pytest.raises(SecretFound, match="id_rsa looks like"):
         paths("train.py", "src")
-    assert paths("train.py", "src", allow=["key.pem"]) == ["key.pem", "train.py"]
+    assert paths("train.py", "src", allow=["id_rsa"]) == ["id_rsa", "train.py"]
