@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sift_launcher.cloud.facts import Cloud
 
 Pull: TypeAlias = "Callable[[DockerClient, str, str | None], None]"
+Connect: TypeAlias = "Callable[[], Clients]"
 
 SCRIPT_KINDS = (".py", ".sh")
 _SEED_LETTERS = string.ascii_lowercase + string.digits
@@ -84,11 +85,11 @@ class Docker:
     """The sifting runtime's files, where the image has another one or none."""
 
 
-def gather(spec: JobSpec, pull: Pull | None = None, clients: Clients | None = None) -> Surroundings:
+def gather(spec: JobSpec, pull: Pull | None = None, connect: Connect | None = None) -> Surroundings:
     """Reads what `spec` speaks of. Raises the error of whatever is not as it should be.
 
-    `pull` brings an image that is not here; without it, that is an error too. `clients` is the way
-    to AWS of a job in SageMaker, made when it is not given.
+    `pull` brings an image that is not here; without it, that is an error too. `connect` is the way
+    to AWS of a job in SageMaker; without it, that of `spec`.
     """
     script, source_dir = _locate(spec)
     python = _interpreter(spec.python)
@@ -109,7 +110,7 @@ def gather(spec: JobSpec, pull: Pull | None = None, clients: Clients | None = No
         python=python,
     )
     if is_cloud(spec.instance):
-        return _in_cloud(spec, here, clients)
+        return _in_cloud(spec, here, connect)
     output, checkpoint = _folder("--output", spec.output or DEFAULT_OUTPUT), spec.checkpoint
     exclude = [output, state_folder()]
     return replace(
@@ -121,7 +122,7 @@ def gather(spec: JobSpec, pull: Pull | None = None, clients: Clients | None = No
     )
 
 
-def _in_cloud(spec: JobSpec, here: Surroundings, clients: Clients | None) -> Surroundings:
+def _in_cloud(spec: JobSpec, here: Surroundings, connect: Connect | None) -> Surroundings:
     """What is on this machine is read while AWS is being asked."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -130,7 +131,7 @@ def _in_cloud(spec: JobSpec, here: Surroundings, clients: Clients | None) -> Sur
     from sift_launcher.cloud.request import bucket_of
     from sift_launcher.cloud.upload import plan_uploads
 
-    clients = clients or Clients(spec.region, spec.profile)
+    clients = connect() if connect else Clients(spec.region, spec.profile)
     exclude = [absolute(DEFAULT_OUTPUT), state_folder()]
     with ThreadPoolExecutor(1) as aside:
         asked = aside.submit(cloud_facts, spec, clients, needs_runtime(spec))

@@ -10,6 +10,7 @@ from sift_launcher.errors import (
     BudgetExceeded,
     ConfirmationNeeded,
     JobInterrupted,
+    OptionError,
     PriceUnknown,
 )
 from sift_launcher.plan import Plan
@@ -18,10 +19,13 @@ _YES = ("y", "yes")
 
 
 def check_budget(plan: Plan, budget_dollars: float | None) -> None:
-    """Raises BudgetExceeded or PriceUnknown unless the job keeps within its budget, if it has one.
+    """Raises BudgetExceeded or PriceUnknown unless the job keeps within its budget, if it has one,
+    and OptionError for a budget that is none.
 
     A rehearsal keeps within that of the job it rehearses.
     """
+    if budget_dollars is not None and not budget_dollars >= 0:
+        raise OptionError(f"--budget {budget_dollars:g} is no sum of money: US dollars, as 20")
     if budget_dollars is None or plan.cloud is None:
         return
     if plan.max_cost_dollars is None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,31 @@ def train_in_cloud(spec: JobSpec, values: Mapping[str, Any]) -> None:
     from sift_launcher.rehearsal.start import rehearse
 
     rehearsal = rehearse(values["rehearse_on"], moments(values["rehearse_interrupt"]))
-    # The account that is rehearsed with is another one.
-    spec = replace(spec, profile=None, region=None, role=None)
-    _train(spec, values, rehearsal)
+    _train(_of_no_account(spec), values, rehearsal)
+
+
+def _of_no_account(spec: JobSpec) -> JobSpec:
+    """`spec` without what only the user's own account has; a rehearsal is an account of its own."""
+    own = {
+        "--role": spec.role,
+        "--region": spec.region,
+        "--profile": spec.profile,
+        "--kms-key": spec.kms_key,
+        "--subnet": spec.subnets,
+        "--security-group": spec.security_groups,
+    }
+    if given := [option for option, value in own.items() if value]:
+        say(f"a rehearsal is an account of its own: {', '.join(given)} stand aside")
+    return replace(
+        spec, role=None, region=None, profile=None, kms_key=None, subnets=(), security_groups=()
+    )
 
 
 def _train(spec: JobSpec, values: Mapping[str, Any], rehearsal: Rehearsal | None = None) -> None:
-    clients = Clients(spec.region, spec.profile)
-    planned = replace(plan(spec, gather(spec, clients=clients)), is_rehearsal=rehearsal is not None)
+    # Only when everything on this machine is in order, and once.
+    connect = cache(lambda: Clients(spec.region, spec.profile))
+    planned = replace(plan(spec, gather(spec, connect=connect)), is_rehearsal=rehearsal is not None)
+    clients = connect()
     if values["dry_run"]:
         _show(planned, clients, values)
         return

@@ -140,6 +140,12 @@ def test_a_question_is_asked_on_a_terminal_and_no_launches_nothing(train, accoun
     assert account.client("sagemaker").list_training_jobs()["TrainingJobSummaries"] == []
 
 
+def test_what_is_wrong_here_is_said_before_any_account_is_looked_for(cli):
+    cli.environment = {k: v for k, v in cli.environment.items() if not k.startswith("AWS_")}
+    ended = cli("trian.py", "--instance", "ml.m5.large")
+    assert (ended.returncode, ended.stderr) == (2, f"no such script: trian.py in {cli.project}\n")
+
+
 HEAVY = """
 import sys
 from sift_launcher.cli import run

@@ -14,6 +14,7 @@ from sift_launcher.errors import (
     BudgetExceeded,
     ConfirmationNeeded,
     JobInterrupted,
+    OptionError,
     PriceUnknown,
 )
 from sift_launcher.plan import Plan, plan
@@ -67,6 +68,12 @@ def test_a_budget_without_a_price_is_refused():
     assert str(caught.value) == (
         "--budget 10 cannot be kept to: what an instance costs is not known (nobody answers)"
     )
+
+
+@pytest.mark.parametrize("budget", [-1.0, float("nan")])
+def test_a_budget_that_is_no_sum_is_refused(budget: float):
+    with pytest.raises(OptionError, match=r"^--budget .* is no sum of money"):
+        check_budget(PAID, budget)
 
 
 class Terminal(io.StringIO):
