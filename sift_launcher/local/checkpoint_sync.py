@@ -1,8 +1,9 @@
 """Checkpoints of a running job, put to S3 as they appear, and brought back by the next attempt.
 
 What a script is still writing is never put: a file counts as whole once nobody has it open for
-writing and it has not changed since the look before. So whatever interrupts a job, the place in
-S3 holds each file as it was when it was whole last. Nothing is removed there.
+writing and it has not changed since the look before, which is not waited for once the hosts have to
+stop. So whatever interrupts a job, the place in S3 holds each file as it was when it was whole
+last. Nothing is removed there.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class CheckpointSync:
         self._put = {path: state for path, (_, state) in self._look().items()}
         self._seen = dict(self._put)
         self._whole = dict(self._put)
+        self._has_time = True
         self._is_marked = False
         self._lock = threading.Lock()
         self._each_seconds = EACH_SECONDS
@@ -65,8 +67,10 @@ class CheckpointSync:
         self._thread.join()
 
     def hurry(self) -> None:
-        """Looks more often from now on: the hosts have been told to stop."""
+        """Looks now, and more often from now on: the hosts are about to be told to stop."""
         self._each_seconds = EACH_SECONDS_OF_NOTICE
+        self._has_time = False
+        self._look_for_whole()
         self._wake.set()
 
     def mark(self) -> None:
@@ -97,7 +101,7 @@ class CheckpointSync:
                 self._put_all(found, dict(self._whole))
 
     def _look_for_whole(self) -> _Found:
-        """Sees what has not changed since the last look and is not open for writing."""
+        """Sees which files are whole at the moment."""
         with self._lock:
             found = self._look()
             if self._is_marked:
@@ -106,10 +110,15 @@ class CheckpointSync:
             self._whole = {
                 path: state
                 for path, state in self._seen.items()
-                if before.get(path) == state
-                and (self._put.get(path) == state or not _is_open(path))
+                if self._put.get(path) == state or self._is_whole(path, before.get(path) == state)
             }
             return found
+
+    def _is_whole(self, path: Path, is_unchanged: bool) -> bool:
+        if self._has_time and not is_unchanged:
+            return False
+        is_open = _is_open(path)
+        return is_unchanged if is_open is None else not is_open
 
     def _look(self) -> _Found:
         """Every file's name below its folder, and its state."""
@@ -143,18 +152,20 @@ def _state(stat: os.stat_result) -> _State:
     return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
-def _is_open(path: Path) -> bool:
-    """Whether any process has the file open for writing, as far as the system tells: Linux does,
-    of files of one's own, wherever the process runs, in a container too."""
+def _is_open(path: Path) -> bool | None:
+    """Whether any process has the file open for writing; None where the system does not tell.
+
+    Linux does, of files of one's own, wherever the process runs, in a container too.
+    """
     import fcntl
     import signal
 
     if not hasattr(fcntl, "F_SETLEASE"):
-        return False
+        return None
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:
-        return False
+        return None
     try:
         # A read lease is granted only while nobody writes. Whoever comes to write in between would
         # have us told by a signal: one that does nothing.
@@ -164,7 +175,7 @@ def _is_open(path: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:  # another user's file, or a file system without leases
-        return False
+        return None
     finally:
         os.close(file)
     return False

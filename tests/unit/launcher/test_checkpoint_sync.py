@@ -135,6 +135,34 @@ def test_hosts_that_were_told_to_stop_are_looked_at_more_often(s3, folder, monke
         until(lambda: kept(s3) == {"1.pt": b"saved at last"})
 
 
+def test_what_was_saved_just_before_the_hosts_had_to_stop_is_whole(s3, folder, monkeypatch):
+    monkeypatch.setattr(checkpoint_sync, "EACH_SECONDS_OF_NOTICE", 1e6)
+    sync = CheckpointSync(s3, URI, [folder])
+    (folder / "1.pt").write_bytes(b"one")
+    with (folder / "2.pt").open("wb") as file:
+        file.write(b"ha")
+        file.flush()
+        sync.hurry()
+    (folder / "3.pt").write_bytes(b"after the last look")
+    sync.finish(orderly=False)
+    assert kept(s3) == {"1.pt": b"one"}
+
+
+@pytest.mark.parametrize("unchanged", [True, False])
+def test_where_nobody_tells_what_is_open_a_file_must_not_change_for_a_while(
+    s3, folder, monkeypatch, unchanged
+):
+    monkeypatch.delattr("fcntl.F_SETLEASE")
+    sync = CheckpointSync(s3, URI, [folder])
+    (folder / "1.pt").write_bytes(b"one")
+    sync.hurry()
+    if not unchanged:
+        (folder / "1.pt").write_bytes(b"more")
+    sync.hurry()
+    sync.finish(orderly=False)
+    assert kept(s3) == ({"1.pt": b"one"} if unchanged else {})
+
+
 def test_of_two_files_the_one_written_first_is_put_first(s3, folder):
     puts: list[str] = []
     s3.meta.events.register(
