@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
-import sys
 import time
 from contextlib import suppress
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any
 
 from sift_launcher.bundle import CodeBundle
-from sift_launcher.console import LiveLog
 from sift_launcher.errors import InstanceNotServed, JobHasEnded
 from sift_launcher.estimator.code import ARCHIVE
 from sift_launcher.estimator.sdk import LocalSession, check_job_status, without_telemetry
+from sift_launcher.estimator.shown import show_log
 from sift_launcher.instances import LOCAL
+from sift_launcher.local.job import LocalJob
 from sift_launcher.local.service import LocalTrainingService
 from sift_launcher.local.status import ENDED
 from sift_launcher.paths import local_path
@@ -98,18 +97,9 @@ class MachineSession(LocalSession):  # type: ignore[misc]
         timeout: int | None = None,
     ) -> None:
         """Prints the job's log, with `wait` as it comes. Raises the SDK's errors when it failed."""
-        from sift_launcher.follow import follow
-        from sift_launcher.local.job import LocalJob
-
-        job, stream = LocalJob(job_name, self.service), _binary(sys.stdout)
-        if not wait:
-            for content in job.log_content():
-                stream.write(content)
-            stream.flush()
-            return
-        with LiveLog(stream, is_terminal=False) as log:
-            follow(job, log)
-        self._checked(job_name)
+        show_log(LocalJob(job_name, self.service), wait=wait)
+        if wait:
+            self._checked(job_name)
 
     def _checked(self, name: str) -> dict[str, Any]:
         description = self.service.describe_training_job(TrainingJobName=name)
@@ -147,22 +137,3 @@ def _refused(name: str) -> Any:
         )
 
     return refuse
-
-
-def _binary(stream: TextIO) -> BinaryIO:
-    """Where bytes are written that shall appear on `stream`; a notebook's takes text alone."""
-    return cast("BinaryIO", getattr(stream, "buffer", None) or _Decoding(stream))
-
-
-class _Decoding:
-    """Bytes as text, whatever they are cut into."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def write(self, content: bytes) -> None:
-        self._stream.write(self._decoder.decode(content))
-
-    def flush(self) -> None:
-        self._stream.flush()

@@ -343,15 +343,13 @@ def _session_here(given: Any, instance_type: str) -> MachineSession:
 
 def _session_of(name: str) -> Any:
     from sift_launcher import catalogue
-    from sift_launcher.cloud.client import Clients
+    from sift_launcher.cloud.job import clients_of
     from sift_launcher.local.job import LocalJob
 
     if LocalJob(name).exists():
         return MachineSession()
     entry = catalogue.entry(name)
-    if entry is None:
-        return SiftSession()
-    return SiftSession(Clients(entry.region, entry.profile, entry.endpoint))
+    return SiftSession() if entry is None else SiftSession(clients_of(entry))
 
 
 def _stem(entry_point: Any) -> str | None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from sift_launcher import catalogue
+from sift_launcher.catalogue import CloudEntry
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
 from sift_launcher.errors import BucketError
 from sift_launcher.estimator.sdk import (
     Session,
+    check_job_status,
     config,
     resolve_value_from_config,
     without_telemetry,
 )
+from sift_launcher.rehearsal.files import RehearsalFiles
+
+_logger = logging.getLogger(__name__)
 
 
 class SiftSession(Session):  # type: ignore[misc]
@@ -21,8 +30,8 @@ class SiftSession(Session):  # type: ignore[misc]
     once, and where the endpoints of the environment say; AWS's refusals come as
     `sift_launcher.errors`. Sends no telemetry."""
 
-    latest_arn: str
-    """Of the training job that was started last."""
+    latest: CloudEntry
+    """The training job that was started last, as `sift-launch jobs` remembers it."""
 
     default_bucket_prefix: str | None
     _default_bucket_name_override: str | None
@@ -148,14 +157,63 @@ class SiftSession(Session):  # type: ignore[misc]
             s3.create_bucket(Bucket=bucket_name, **where)
 
     def train(self, **arguments: Any) -> None:
-        """Sends the request of a training job. Its answer is kept, and its refusal told in a line;
-        the SDK forgets the one and prints a paragraph about the other."""
+        """Sends the request of a training job, which the commands about jobs then know. A refusal
+        is told in a line, where the SDK prints a paragraph."""
         request = self.get_train_request(**arguments)
         name = request["TrainingJobName"]
         with explained("sagemaker:CreateTrainingJob", f"creating training job {name}"):
             answer = self.sagemaker_client.create_training_job(**request)
-        self.latest_arn = str(answer["TrainingJobArn"])
+        self.latest = self._entry(request, str(answer["TrainingJobArn"]), time.time())
+        remember(self.latest)
+
+    def logs_for_job(
+        self,
+        job_name: str,
+        wait: bool = False,
+        poll: int = 10,
+        log_type: str = "All",
+        timeout: int | None = None,
+    ) -> None:
+        """Prints the job's log, with `wait` as it comes: every second, where the SDK takes half a
+        minute to see the end. Raises the SDK's errors when it failed."""
+        from sift_launcher.cloud.job import CloudJob
+        from sift_launcher.estimator.shown import show_log
+
+        description = self.describe_training_job(job_name)
+        created = description["CreationTime"].timestamp()
+        entry = self._entry(description, description["TrainingJobArn"], created)
+        show_log(CloudJob(catalogue.entry(job_name) or entry, self.clients), wait=wait)
+        if wait:
+            check_job_status(job_name, self.describe_training_job(job_name), "TrainingJobStatus")
+
+    def _entry(self, request: Mapping[str, Any], arn: str, created: float) -> CloudEntry:
+        resources = request["ResourceConfig"]
+        groups = resources.get("InstanceGroups") or [resources]
+        return CloudEntry(
+            name=request["TrainingJobName"],
+            arn=arn,
+            region=self.clients.region,
+            instance=groups[0]["InstanceType"],
+            count=sum(group["InstanceCount"] for group in groups),
+            created=created,
+            profile=self.clients.profile,
+            endpoint=self.clients.endpoint,
+            is_rehearsal=_is_rehearsal(self.clients.endpoint),
+        )
 
     def __deepcopy__(self, memo: Any) -> SiftSession:
         """A copied estimator talks through the same connections."""
         return self
+
+
+def remember(entry: CloudEntry) -> None:
+    """Puts a job that was started where `sift-launch jobs` finds it; it runs in any case."""
+    try:
+        catalogue.remember(entry)
+    except OSError as error:
+        _logger.warning("job %s runs, but sift-launch jobs will not know: %s", entry.name, error)
+
+
+def _is_rehearsal(endpoint: str | None) -> bool:
+    found = RehearsalFiles().read() if endpoint else None
+    return found is not None and found[0].url == endpoint

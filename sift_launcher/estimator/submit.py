@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from sift_launcher import catalogue
 from sift_launcher.bundle import megabytes
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
-from sift_launcher.cloud.facts import Cloud, Upload
+from sift_launcher.cloud.facts import Upload
 from sift_launcher.cloud.request import CODE_CHANNEL
 from sift_launcher.cloud.upload import upload
 from sift_launcher.estimator.pytorch import SiftPyTorch
 from sift_launcher.estimator.sdk import TrainingInput
-from sift_launcher.estimator.session import SiftSession
+from sift_launcher.estimator.session import SiftSession, remember
 from sift_launcher.plan import Plan
 from sift_launcher.request_parts import SUBMIT_DIRECTORY
 
@@ -48,23 +48,12 @@ def submit_to_sagemaker(
     clients = clients or Clients(cloud.region, cloud.profile, cloud.endpoint)
     for each in cloud.uploads:
         _upload(each, clients, plan, report)
-    arn = _start(plan, cloud, clients)
-    resources = plan.request["ResourceConfig"]
-    catalogue.remember(
-        catalogue.CloudEntry(
-            name=plan.name,
-            arn=arn,
-            region=cloud.region,
-            instance=resources["InstanceType"],
-            count=resources["InstanceCount"],
-            created=time.time(),
-            profile=cloud.profile,
-            endpoint=cloud.endpoint,
-            is_rehearsal=plan.is_rehearsal,
-            dollars_per_hour=cloud.prices.on_demand if cloud.prices else None,
-        )
-    )
-    return arn
+    # Without the SDK's settings files: the plan says all that is sent.
+    session = SiftSession(clients, account=cloud.account, bucket=cloud.bucket, sagemaker_config={})
+    estimator_of(plan, session).fit(inputs_of(plan), wait=False, job_name=plan.name)
+    price = cloud.prices.on_demand if cloud.prices else None
+    remember(replace(session.latest, is_rehearsal=plan.is_rehearsal, dollars_per_hour=price))
+    return session.latest.arn
 
 
 def estimator_of(plan: Plan, session: SiftSession) -> SiftPyTorch:
@@ -123,13 +112,6 @@ def inputs_of(plan: Plan) -> dict[str, Any] | None:
     if _is_code_a_channel(plan):
         del inputs[CODE_CHANNEL]  # the estimator adds it
     return inputs or None
-
-
-def _start(plan: Plan, cloud: Cloud, clients: Clients) -> str:
-    # Without the SDK's settings files: the plan says all that is sent.
-    session = SiftSession(clients, account=cloud.account, bucket=cloud.bucket, sagemaker_config={})
-    estimator_of(plan, session).fit(inputs_of(plan), wait=False, job_name=plan.name)
-    return session.latest_arn
 
 
 def _upload(each: Upload, clients: Clients, plan: Plan, report: Callable[[str], None]) -> None:
