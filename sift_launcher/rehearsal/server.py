@@ -26,6 +26,7 @@ from sift_launcher.rehearsal.front import Front, Handler
 from sift_launcher.rehearsal.log_shipper import LogShipper
 from sift_launcher.rehearsal.pricing import get_products
 from sift_launcher.rehearsal.requirements import require_moto
+from sift_launcher.rehearsal.stage import Stage
 from sift_launcher.rehearsal.training_jobs import TrainingJobs
 
 HOST = "127.0.0.1"  # a job is code that runs as this user: nobody else's machine may send one
@@ -68,9 +69,8 @@ class RehearsalServer:
         keys.add(credentials.access_key)
         self.endpoint = Endpoint(url, environment(url, credentials, self._files.sdk_config))
         self._logs = LogShipper(lambda: account.client("logs"))
-        self.jobs = TrainingJobs(
-            self._home, self._runs, account, self._logs, dict(self.endpoint.environment)
-        )
+        stage = Stage(self._home, self._runs, self.endpoint.environment)
+        self.jobs = TrainingJobs(self._home, stage, account, self._logs)
         operations |= self.jobs.operations
         controls |= self.jobs.controls
         self._files.write(self.endpoint, os.getpid(), BUCKET)

@@ -6,55 +6,56 @@ published from the service itself.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sift_launcher.cloud.shapes import in_words, violations
-from sift_launcher.errors import JobHasEnded, ResourceInUse, ResourceNotFound, SiftLaunchError
+from sift_launcher.errors import (
+    JobHasEnded,
+    ResourceInUse,
+    ResourceNotFound,
+    SiftLaunchError,
+)
 from sift_launcher.instances import MAX_COUNT
 from sift_launcher.local.service import LocalTrainingService
-from sift_launcher.local.stand_in import NOTICE_SECONDS, StandIn
 from sift_launcher.local.status import ENDED
 from sift_launcher.rehearsal.account import ACCOUNT, REGION, Account
 from sift_launcher.rehearsal.description import description, listing
 from sift_launcher.rehearsal.front import Handler
 from sift_launcher.rehearsal.log_shipper import LogShipper
 from sift_launcher.rehearsal.protocol import Refused, invalid
+from sift_launcher.rehearsal.stage import Stage
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/"
 
+# Where moto would tell of results that nobody has computed.
+_NOT_PLAYED = (
+    "CreateAutoMLJob",
+    "CreateAutoMLJobV2",
+    "CreateHyperParameterTuningJob",
+    "CreateProcessingJob",
+    "CreateTransformJob",
+    "DeleteTrainingJob",
+    "StartPipelineExecution",
+    "UpdateTrainingJob",
+)
 
-@dataclass(frozen=True)
-class Staging:
-    """How one job is to be played; see StandIn."""
 
-    runs: str
-    python: str = sys.executable
-    at: tuple[str, ...] = ()
-    notice_seconds: float = NOTICE_SECONDS
-
-
-@dataclass
 class TrainingJobs:
     """All jobs of one rehearsal."""
 
-    home: Path
-    runs: str
-    account: Account
-    logs: LogShipper
-    environment: dict[str, str]
-    """What leads a job's own AWS clients to the rehearsal."""
-
-    _tags: dict[str, dict[str, str]] = field(default_factory=dict)
-    _staged: dict[str, Staging] = field(default_factory=dict)
-    _creating: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self._service = LocalTrainingService(self.home)
+    def __init__(self, home: Path, stage: Stage, account: Account, logs: LogShipper) -> None:
+        """`home` holds the jobs' records."""
+        self._service = LocalTrainingService(home)
+        self._stage = stage
+        self._account = account
+        self._logs = logs
+        self._tags: dict[str, dict[str, str]] = {}
+        # The descriptions of jobs that have ended: they do not change any more.
+        self._over: dict[str, dict[str, Any]] = {}
+        self._creating = threading.Lock()
 
     @property
     def operations(self) -> dict[str, Handler]:
@@ -68,6 +69,7 @@ class TrainingJobs:
             "ListTags": self.list_tags,
             "DeleteTags": self.delete_tags,
         }
+        handlers |= dict.fromkeys(_NOT_PLAYED, _refuse)
         return {f"SageMaker.{name}": handler for name, handler in handlers.items()}
 
     @property
@@ -80,20 +82,25 @@ class TrainingJobs:
         _check("CreateTrainingJob", request)
         _check_waiting(request)
         role = request["RoleArn"]
-        self.account.check_role(role)
+        self._account.check_role(role)
         name = request["TrainingJobName"]
         if name in self._service.names():
             raise _in_use(name)
         for channel in request.get("InputDataConfig", ()):
             source = channel["DataSource"].get("S3DataSource")
             if source is not None:
-                self.account.check_input(source["S3Uri"], role)
+                self._account.check_input(source["S3Uri"], role)
         with self._creating:
             self._check_quota(request)
-            self._start(name, request)
+            try:
+                self._stage.run(request)
+            except ResourceInUse:
+                raise _in_use(name) from None
+            except SiftLaunchError as error:
+                raise invalid(str(error)) from error
         tags = {each["Key"]: each["Value"] for each in request.get("Tags", ())}
         self._tags[ARN + name] = tags
-        self.logs.add(self._service.record(name))
+        self._logs.add(self._service.record(name))
         return {"TrainingJobArn": ARN + name}
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -147,14 +154,8 @@ class TrainingJobs:
         return {}
 
     def stage(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Says how the job that will be named `job` is played: `at`, `notice_seconds`, `runs`,
-        `python`."""
-        self._staged[_job(request)] = Staging(
-            runs=request.get("runs", self.runs),
-            python=request.get("python", sys.executable),
-            at=tuple(request.get("at", ())),
-            notice_seconds=request.get("notice_seconds", NOTICE_SECONDS),
-        )
+        """Says how the job that will be named `job` is played; see Stage."""
+        self._stage.prepare(_job(request), request)
         return {}
 
     def interrupt(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -170,44 +171,24 @@ class TrainingJobs:
         """The names of the jobs that have not ended."""
         return [name for name in self._service.names() if not self._has_ended(name)]
 
-    def kill(self) -> None:
-        """Ends all jobs without giving them time."""
-        for name in self.running():
-            try:
-                self._service.kill_training_job(TrainingJobName=name)
-            except JobHasEnded:
-                continue
-
-    def _start(self, name: str, request: dict[str, Any]) -> None:
-        staging = self._staged.pop(name, Staging(self.runs))
-        stand_in = StandIn(
-            runs=staging.runs,
-            python=staging.python,
-            endpoint=self.environment["AWS_ENDPOINT_URL"],
-            environment=self.environment,
-            interruptions=staging.at,
-            notice_seconds=staging.notice_seconds,
-        )
-        service = LocalTrainingService(self.home, stand_in=stand_in)
-        try:
-            service.create_training_job(**request)
-        except ResourceInUse:
-            raise _in_use(name) from None
-        except SiftLaunchError as error:
-            raise invalid(str(error)) from error
-
     def _describe(self, name: str) -> dict[str, Any]:
+        if name in self._over:
+            return self._over[name]
         try:
             record = self._service.record(name)
             status = self._service.status(name)
         except ResourceNotFound:
             raise _not_found() from None
-        if status["TrainingJobStatus"] in ENDED:
-            self.logs.ship(name)  # all of the log is there once the job is told to have ended
-        return description(record.request(), status, ARN + name, self.logs.metrics(name))
+        has_ended = status["TrainingJobStatus"] in ENDED
+        if has_ended:
+            self._logs.ship(name)  # all of the log is there once the job is told to have ended
+        told = description(record.request(), status, ARN + name, self._logs.metrics(name))
+        if has_ended:
+            self._over[name] = told
+        return told
 
     def _has_ended(self, name: str) -> bool:
-        return self._service.status(name)["TrainingJobStatus"] in ENDED
+        return name in self._over or self._service.status(name)["TrainingJobStatus"] in ENDED
 
     def _check_quota(self, request: dict[str, Any]) -> None:
         wanted = request["ResourceConfig"]
@@ -239,6 +220,10 @@ class TrainingJobs:
         if arn not in self._tags:
             raise _not_found()
         return self._tags[arn]
+
+
+def _refuse(request: dict[str, Any]) -> dict[str, Any]:
+    raise invalid("A rehearsal plays training jobs alone, and does not change those there are.")
 
 
 def _check(operation: str, request: dict[str, Any]) -> None:

@@ -168,6 +168,14 @@ def test_what_this_machine_cannot_play_is_said_in_our_words(rehearsed):
     assert "--rehearse-on local" in told["Message"]
 
 
+def test_what_nobody_would_compute_is_refused_rather_than_invented(rehearsed):
+    client = rehearsed("sagemaker")
+    with pytest.raises(client.exceptions.ClientError, match="plays training jobs alone"):
+        client.create_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName="tuned", HyperParameterTuningJobConfig={}
+        )
+
+
 @pytest.mark.parametrize("operation", ["describe_training_job", "stop_training_job"])
 def test_a_job_that_is_not_there_is_not_found(rehearsed, operation):
     client = rehearsed("sagemaker")
