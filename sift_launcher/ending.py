@@ -12,7 +12,9 @@ from sift_launcher.local.status import Status
 
 # Sources: the API reference of DescribeTrainingJob (FailureReason, SecondaryStatus), and the
 # toolkit's own failure file, which says ErrorMessage "...".
-_TOOLKIT_MESSAGE = re.compile(r'ErrorMessage "(.*?)"\s*(?:\nCommand\b|$)', re.DOTALL)
+_TOOLKIT_MESSAGE = re.compile(
+    r'ErrorMessage "(.*?)"(?=\s*(?:\nCommand\b|, exit code|$))', re.DOTALL
+)
 _EXIT_CODE = re.compile(r"exit code:? (\d+)", re.IGNORECASE)
 _MEMORY = re.compile(r"exit code:? 137\b|OutOfMemory|MemoryError", re.IGNORECASE)
 _MENDS = (

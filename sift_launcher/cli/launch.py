@@ -75,17 +75,13 @@ def launch_cloud(plan: Plan, *, wait: bool, as_json: bool) -> None:
         _stop_what_was_accepted(job)
         raise
     job = _cloud_job(plan)
-    if plan.note:
-        say(plan.note)
     if not wait:
         _print_job(job, as_json)
         return
     with _Interrupts() as interrupts:
         page = job.console()
-        say(
-            f"job {job.name} runs in {_place(plan)}; Ctrl-C stops it"
-            + (f"; {page}" if page else "")
-        )
+        link = f"; {page}" if page else ""
+        say(f"job {job.name} runs in {_place(plan)}; Ctrl-C stops it{link}")
         try:
             status = _followed(job, interrupts, as_json)
         except JobInterrupted:

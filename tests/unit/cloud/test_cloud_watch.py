@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -123,7 +124,7 @@ def test_the_log_is_looked_at_every_second_at_least(aws: StandInAws):
     watched.time.at(12, watched.end)
     watched.observe()
     times = sorted(set(watched.logs.asked_at))
-    assert max(after - before for before, after in zip(times, times[1:], strict=False)) <= 1.0
+    assert max(after - before for before, after in itertools.pairwise(times)) <= 1.0
     while_running = [time for time in watched.logs.asked_at if 2 <= time < 10]
     assert len(while_running) / 8 <= 25  # CloudWatch's limit of an account
     assert len(watched.log.splitlines()) == 20
@@ -207,7 +208,7 @@ def test_waits_between_attempts_grow_to_half_a_minute(aws: StandInAws):
     watched.time.at(200, watched.end)
     watched.observe()
     times = watched.logs.asked_at[:10]
-    waits = [after - before for before, after in zip(times, times[1:], strict=False)]
+    waits = [after - before for before, after in itertools.pairwise(times)]
     assert [round(wait, 1) for wait in waits] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 

@@ -37,6 +37,11 @@ def told(primary: str, secondary: str, **more: Any) -> tuple[int, str]:
             "KeyError: lr (exit code 1)",
         ),
         (
+            'AlgorithmError: ExecuteUserScriptError:\nExitCode 3\nErrorMessage "exit code 3", '
+            "exit code: 3",
+            "exit code 3",
+        ),
+        (
             "CapacityError: Unable to provision requested ML compute capacity. Please retry using "
             "a different ML instance type or after some time.",
             "CapacityError: Unable to provision requested ML compute capacity. Please retry using "
