@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sift_launcher.cloud.client import require_botocore
+from sift_launcher.cloud.regions import known_regions, unknown_region
 from sift_launcher.errors import (
     AccessDenied,
     BucketError,
@@ -270,26 +271,11 @@ def _stale_logins(of: Any) -> tuple[type[Exception], ...]:
 
 def _no_connection(address: str, what: str) -> SiftLaunchError:
     found = re.search(r"\.([a-z]{2,4}(?:-[a-z]+)+-\d)\.amazonaws\.", address)
-    if found and found[1] not in (known := _regions()):
-        from difflib import get_close_matches
-
-        near = get_close_matches(found[1], known, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else "such as us-east-1, eu-west-1"
-        return RegionError(f"nobody answers in region {found[1]}, which is not a known one: {hint}")
+    if found and found[1] not in known_regions():
+        return unknown_region(found[1])
     return CloudUnreachable(
         f"AWS is not reached ({what}): no connection to {address or 'it'}: is this machine online?"
     )
-
-
-def _regions() -> list[str]:
-    from botocore.session import Session
-
-    session = Session()
-    return [
-        region
-        for partition in session.get_available_partitions()
-        for region in session.get_available_regions("sagemaker", partition)
-    ]
 
 
 def _log_in(profile: str | None) -> str:

@@ -10,6 +10,7 @@ from sift_launcher.cloud.facts import Cloud
 from sift_launcher.cloud.images import image_facts
 from sift_launcher.cloud.prices import ask_prices
 from sift_launcher.cloud.question import Question
+from sift_launcher.cloud.regions import check_region
 from sift_launcher.cloud.roles import find_role
 from sift_launcher.images import ImageFacts
 from sift_launcher.job_spec import JobSpec
@@ -27,19 +28,21 @@ def cloud_facts(
     `needs_runtime`: the job needs the sifting runtime, wherever it comes from. Prices that do not
     come within `price_seconds` are left out, with the reason.
 
-    Raises CredentialsError, RoleError, ImageUnfit, CloudUnreachable with what to type.
+    Raises RegionError, CredentialsError, RoleError, ImageUnfit, CloudUnreachable with what to type.
     """
+    if clients.endpoint is None:  # a stand-in for AWS has every region
+        check_region(clients.region)
     asked = ask_prices(spec, clients)
+    who = Question(lambda: caller(clients))
+    role = Question(lambda: find_role(spec.role, clients, who.answer))
     image = Question(lambda: image_facts(spec.image, spec.instance, clients))
-    identity = caller(clients)
-    _, partition, _, _, account, *_ = identity.split(":")
-    role = find_role(spec.role, clients, identity)
-    facts = image.answer()
+    _, partition, _, _, account, *_ = who.answer().split(":")
+    role_arn, facts = role.answer(), image.answer()
     prices, problem = asked.answer(price_seconds)
     return Cloud(
         region=clients.region,
         account=account,
-        role_arn=role,
+        role_arn=role_arn,
         bucket=default_bucket(clients.region, account),
         image=facts,
         partition=partition,

@@ -21,6 +21,9 @@ from sift_launcher.paths import state_folder
 
 _SERVICE = "sagemaker"
 _TRAINING = "training job usage"
+_WARM_POOL = "training warm pool usage"
+_LONGEST_RUN = "Longest run time for a training job"
+_ALWAYS_GRANTED_SECONDS = 5 * 24 * 60 * 60  # the quota of a new account
 
 
 @dataclass(frozen=True)
@@ -33,21 +36,29 @@ class Quota:
 
 
 def check_quota(request: Mapping[str, Any], clients: Clients) -> str | None:
-    """Raises QuotaError when the account may not have as many instances, RegionError when the
-    region has none of them. A note when neither can be known."""
+    """Raises QuotaError when the account may not have as many instances, keep them warm or run
+    them as long, RegionError when the region has none of them. A note when neither can be known."""
     resources = request["ResourceConfig"]
     instance, count = resources["InstanceType"], resources["InstanceCount"]
     quota = instance_quota(instance, bool(request.get("EnableManagedSpotTraining")), clients)
     if quota is None:
         return _check_region(instance, clients)
-    if quota.value < count:
-        raise QuotaError(too_small(quota, count, clients.region))
+    _check_size(quota, count, clients)
+    if resources.get("KeepAlivePeriodInSeconds"):
+        _check_size(find_quota(f"{instance} for {_WARM_POOL}", clients), count, clients)
+    seconds = request["StoppingCondition"].get("MaxRuntimeInSeconds", 0)
+    if seconds > _ALWAYS_GRANTED_SECONDS:
+        _check_size(find_quota(_LONGEST_RUN, clients), seconds, clients)
     return None
 
 
 def instance_quota(instance: str, is_spot: bool, clients: Clients) -> Quota | None:
     """How many instances of the type may train at once. None: there is no such quota."""
-    name = f"{instance} for {'spot ' if is_spot else ''}{_TRAINING}"
+    return find_quota(f"{instance} for {'spot ' if is_spot else ''}{_TRAINING}", clients)
+
+
+def find_quota(name: str, clients: Clients) -> Quota | None:
+    """The account's quota of that name in the region. None: there is no such quota."""
     codes = _kept()
     if name in codes:
         with suppress(ResourceNotFound), _asking("GetServiceQuota", clients):
@@ -58,13 +69,18 @@ def instance_quota(instance: str, is_spot: bool, clients: Clients) -> Quota | No
     return _search(name, clients)
 
 
-def too_small(quota: Quota, count: int, region: str) -> str:
-    """What is wrong with `quota` for `count` instances, and how a larger one is asked for."""
+def too_small(quota: Quota, wished: int, region: str) -> str:
+    """What is wrong with `quota` for a job that needs `wished`, and how more is asked for."""
     return (
         f"this account's quota of {quota.name!r} is {quota.value:g} in {region}, and the job needs "
-        f"{count}: aws service-quotas request-service-quota-increase --service-code {_SERVICE} "
-        f"--quota-code {quota.code} --desired-value {count} --region {region} asks for more"
+        f"{wished}: aws service-quotas request-service-quota-increase --service-code {_SERVICE} "
+        f"--quota-code {quota.code} --desired-value {wished} --region {region} asks for more"
     )
+
+
+def _check_size(quota: Quota | None, wished: int, clients: Clients) -> None:
+    if quota is not None and quota.value < wished:
+        raise QuotaError(too_small(quota, wished, clients.region))
 
 
 def _search(name: str, clients: Clients) -> Quota | None:
@@ -106,7 +122,8 @@ def _kept() -> dict[str, str]:
 
 def _keep(seen: Mapping[str, str]) -> None:
     """A quota's code is the same in all accounts and regions: only its value is asked again."""
-    codes = {name: code for name, code in seen.items() if name.endswith(_TRAINING)}
+    kept = (_TRAINING, _WARM_POOL, _LONGEST_RUN)
+    codes = {name: code for name, code in seen.items() if name.endswith(kept)}
     with suppress(OSError):  # the next search pages again
         _place().parent.mkdir(parents=True, exist_ok=True)
         write_json(_place(), _kept() | codes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -29,19 +29,19 @@ _SHOWN = 3
 _MAKE = "https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html says how to make one"
 
 
-def find_role(wished: str | None, clients: Clients, identity: str) -> str:
+def find_role(wished: str | None, clients: Clients, identity: Callable[[], str]) -> str:
     """The ARN of the role `wished`, a name or an ARN. None: that of the SageMaker notebook that
-    this runs in, else the caller's own, `identity`, else the only one of the account, if SageMaker
-    may take it on.
+    this runs in, else the caller's own, else the only one of the account, if SageMaker may take it
+    on. `identity` tells the caller's ARN.
 
     Raises RoleError with what to type when there is none, it is of another account, or several
     could be meant.
     """
-    account = identity.split(":")[4]
     if wished is None:
-        return _own_role(clients, identity)
+        return _own_role(clients, identity())
     if not wished.startswith("arn:"):
         return str(get_role(clients, wished.rpartition("/")[2])["Arn"])
+    account = identity().split(":")[4]
     found = ROLE_ARN.fullmatch(wished)
     if found is None:
         raise RoleError(

@@ -461,6 +461,28 @@ def test_spot_has_a_quota_of_its_own():
     assert check_quota(changed(EnableManagedSpotTraining=True), clients) is None
 
 
+def test_instances_that_are_kept_warm_have_one_too():
+    clients = StubbedClients()
+    warm = quota("ml.g5.xlarge for training warm pool usage", 0)
+    stub_quotas(clients, [quota(QUOTA, 2)])
+    stub_quotas(clients, [quota(QUOTA, 2), warm])
+    with pytest.raises(QuotaError, match=r"'ml.g5.xlarge for training warm pool usage' is 0 in"):
+        check_quota(changed(ResourceConfig__KeepAlivePeriodInSeconds=60), clients)
+
+
+@pytest.mark.parametrize(("days", "is_asked"), [(5, False), (6, True)])
+def test_so_have_jobs_that_may_run_longer_than_all_accounts_are_granted(days, is_asked):
+    clients = StubbedClients()
+    stub_quotas(clients, [quota(QUOTA, 2)])
+    request = changed(StoppingCondition={"MaxRuntimeInSeconds": days * 24 * 60 * 60})
+    if not is_asked:
+        assert check_quota(request, clients) is None
+        return
+    stub_quotas(clients, [quota("Longest run time for a training job", 432000)])
+    with pytest.raises(QuotaError, match="'Longest run time for a training job' is 432000 in"):
+        check_quota(request, clients)
+
+
 def test_the_second_time_the_quota_is_asked_by_its_code_but_its_value_anew():
     clients = StubbedClients()
     stub_quotas(clients, [quota(SPOT_QUOTA, 8, "L-1"), quota(QUOTA, 2, "L-2")])

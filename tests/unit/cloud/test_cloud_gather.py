@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sift_launcher.errors import (
     CloudUnreachable,
     CredentialsError,
     ImageUnfit,
+    RegionError,
     RoleError,
 )
 from sift_launcher.images import ImageFacts
@@ -68,6 +70,28 @@ def test_the_facts_of_a_plain_call(aws):
     assert found.runtime == ()
     assert found.uploads == ()
     assert (found.profile, found.endpoint) == (None, aws.endpoint)
+
+
+def test_a_region_that_there_is_not_is_told_at_once(monkeypatch):
+    def nobody(*_: Any) -> None:
+        raise socket.gaierror
+
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setattr("socket.getaddrinfo", nobody)
+    with pytest.raises(RegionError) as error:
+        cloud_facts(SPEC, Clients("eu-wets-1"), needs_runtime=False)
+    assert str(error.value) == (
+        "nobody answers in region eu-wets-1, which is not a known one: did you mean eu-west-1 or "
+        "us-west-1?"
+    )
+
+
+def test_a_region_that_is_newer_than_botocore_is_taken(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: [])
+    clients = Clients("eu-new-1")
+    be(clients, f"arn:aws:iam::{ACCOUNT}:user/ann")
+    assert cloud_facts(SPEC, clients, needs_runtime=False).region == "eu-new-1"
 
 
 def test_the_partition_is_the_accounts():
