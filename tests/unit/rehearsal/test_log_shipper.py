@@ -20,7 +20,7 @@ REQUEST = {
 class FakeLogs:
     """Keeps what it is given, as a client of CloudWatch Logs does."""
 
-    class exceptions:  # noqa: N801 - botocore's name
+    class exceptions:
         ResourceAlreadyExistsException = FileExistsError
 
     def __init__(self) -> None:

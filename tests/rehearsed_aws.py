@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import botocore.session
+import pytest
 from botocore.config import Config
 from cli_runner import wait_until
 
 from sift_launcher.rehearsal.endpoint import Endpoint
+from sift_launcher.rehearsal.start import ensure_server, stop_server
 
 PATIENCE_SECONDS = 60.0
 BUCKET = "sagemaker-us-east-1-123456789012"
@@ -121,6 +124,21 @@ class Rehearsed:
                 return lines
             token = {"nextToken": page["nextForwardToken"]}
             lines += [event["message"] for event in page["events"]]
+
+
+@contextmanager
+def rehearsal(state: Path) -> Iterator[Rehearsed]:
+    """A server in the background whose state folder is `state`."""
+    ours = {"SIFT_LAUNCHER_HOME": str(state), "SIFT_LAUNCHER_STOP_SECONDS": "5"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ours.items():
+            patch.setenv(name, value)
+        endpoint = ensure_server()
+    yield Rehearsed(endpoint, state)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ours.items():
+            patch.setenv(name, value)
+        stop_server()
 
 
 def archive(script: str) -> bytes:
