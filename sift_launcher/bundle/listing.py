@@ -1,18 +1,16 @@
-"""The code that travels with a job: which files of the source folder, and how many bytes.
+"""Which files of the source folder travel with a job.
 
-Left out are version control, environments, caches, `.env` files (they hold secrets), the output
-folder, and what the source folder's own `.gitignore` names. Of `.gitignore`, the file at the top
-of the source folder is read: names, globs, anchored paths, folders and `!`; nothing else is.
+Left out are version control, environments, caches, `.env` files, the output folder, and what
+`.gitignore` (at every level, up to the repository's top) and `.git/info/exclude` name. What
+`.siftignore` says, in the same syntax, counts before all of them: it may bring back with `!`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from io import BufferedReader
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sift_launcher.bundle.files import (
     JOB_OUTPUT_MARK,
@@ -23,26 +21,20 @@ from sift_launcher.bundle.files import (
     CodeFile,
     megabytes,
 )
+from sift_launcher.bundle.ignore import Ignored, read_rules
+from sift_launcher.bundle.secret_search import refuse_secrets
 from sift_launcher.errors import CodeBundleError
 
 _LARGEST_NAMED = 3
-
+_GIT, _SIFT = ".gitignore", ".siftignore"
+_NEVER = frozenset({".git", RUNTIME_FOLDER})  # no rule brings these back
 _FOLDERS_LEFT_OUT = frozenset(
-    {
-        RUNTIME_FOLDER,
-        ".git",
-        ".hg",
-        ".svn",
-        ".venv",
-        "venv",
-        ".tox",
-        ".nox",
-        "__pycache__",
-        "node_modules",
-    }
-    | {".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".cache", ".idea"}
+    {".hg", ".svn", ".venv", "venv", ".tox", ".nox", "__pycache__", "node_modules", ".cache"}
+    | {".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".idea"}
 )
-_FILES_LEFT_OUT = ("*.pyc", "*.pyo", ".DS_Store", ".env", ".env.*")
+_FILE_ENDINGS_LEFT_OUT = (".pyc", ".pyo")
+_FILES_LEFT_OUT = frozenset({".DS_Store", ".env"})
+_ENVIRONMENT_MARKS = frozenset({"pyvenv.cfg", "conda-meta"})
 
 
 def list_bundle(
@@ -52,121 +44,165 @@ def list_bundle(
 
     Links are followed, for a link means nothing on another machine. Raises CodeBundleError when
     the folder is larger than a code bundle can be, at the first file too many: a home folder is
-    never walked to its end.
+    never walked to its end. Raises SecretFound for what looks like a secret, unless `allow` names
+    its rule or the file.
     """
-    rules = _ignore_rules(source_dir)
-    excluded = {os.path.realpath(path) for path in exclude}
-    files: dict[str, int] = {}
-    left_out: list[str] = []
+    walk = _Walk(source_dir, script, exclude)
+    files: list[CodeFile] = []
     total = 0
-    for path, is_folder in _walk(source_dir, rules, excluded, script, left_out):
-        if is_folder:
-            continue
-        size = (source_dir / path).stat().st_size
-        files[path] = size
-        total += size
+    for file in walk.files():
+        files.append(file)
+        total += file.size
         if len(files) > MAX_FILES or total > MAX_BYTES:
             raise _too_large(source_dir, files, total)
-    listed = tuple(CodeFile(path, files[path]) for path in sorted(files))
-    return CodeBundle(str(source_dir), listed, tuple(sorted(left_out)))
-
-
-def _walk(
-    root: Path, rules: list[_Rule], excluded: set[str], script: str, left_out: list[str]
-) -> Iterable[tuple[str, bool]]:
-    seen: set[str] = set()
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        real = os.path.realpath(root / folder)
-        if real in seen:
-            continue  # a link back to a folder above
-        seen.add(real)
-        try:
-            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
-        except OSError as error:
-            raise CodeBundleError(
-                f"cannot read {root / folder} ({error.strerror}): --source-dir names the folder "
-                "that travels with the job"
-            ) from error
-        for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            is_folder = entry.is_dir()
-            if not is_folder and not entry.is_file():
-                continue  # sockets, pipes, devices, broken links
-            if not _holds(path, is_folder, script) and (
-                _is_house_dust(entry, is_folder)
-                or (is_folder and os.path.realpath(entry.path) in excluded)
-                or _is_ignored(path, is_folder, rules)
-            ):
-                left_out.append(path + "/" if is_folder else path)
-                continue
-            yield path, is_folder
-            if is_folder:
-                pending.append(path)
-
-
-def _holds(path: str, is_folder: bool, script: str) -> bool:
-    return script.startswith(path + "/") if is_folder else script == path
-
-
-def _is_house_dust(entry: os.DirEntry[str], is_folder: bool) -> bool:
-    if not is_folder:
-        return any(fnmatchcase(entry.name, pattern) for pattern in _FILES_LEFT_OUT)
-    return (
-        entry.name in _FOLDERS_LEFT_OUT
-        or entry.name.endswith(".egg-info")
-        or Path(entry.path, "pyvenv.cfg").exists()
-        or Path(entry.path, "conda-meta").exists()
-        or Path(entry.path, *JOB_OUTPUT_MARK).exists()
-    )
+    files.sort(key=lambda file: file.path)
+    refuse_secrets(source_dir, files, allow)
+    return CodeBundle(str(source_dir), tuple(files), tuple(sorted(walk.left_out)))
 
 
 @dataclass(frozen=True)
-class _Rule:
-    pattern: str
-    anchored: bool
-    folders_only: bool
-    keeps: bool
+class _Folder:
+    """A folder that is to be read."""
 
-    def matches(self, path: str, is_folder: bool) -> bool:
-        if self.folders_only and not is_folder:
+    path: str
+    """Below the source folder, with a slash at its end; empty for itself."""
+
+    git: Ignored
+    sift: Ignored
+    above: tuple[tuple[int, int], ...]
+    """Device and inode of all folders on the way here."""
+
+    is_ignored: bool
+    """Of what is in it, only what `.siftignore` brings back travels."""
+
+
+class _Walk:
+    """The files below a folder; `left_out` are the names of what is left behind."""
+
+    def __init__(self, root: Path, script: str, exclude: Sequence[Path]) -> None:
+        self.left_out: list[str] = []
+        self._root = str(root)
+        self._script = script
+        self._excluded = {_identity(path.stat()) for path in exclude if path.exists()}
+
+    def files(self) -> Iterator[CodeFile]:
+        git, sift = _rules_above(Path(self._root))
+        pending = [_Folder("", git, sift, (), False)]
+        while pending:
+            folder = pending.pop()
+            here, entries = self._read(folder)
+            if here in folder.above:
+                continue  # a link back to a folder above
+            names = {entry.name for entry in entries}
+            if self._is_foreign(folder, here, names):
+                self.left_out.append(folder.path)
+                continue
+            git, sift = self._rules(folder, names)
+            inside = _Folder(folder.path, git, sift, (*folder.above, here), folder.is_ignored)
+            for entry in entries:
+                path = folder.path + entry.name
+                if entry.is_dir():
+                    if (below := self._enter(path, entry.name, inside)) is not None:
+                        pending.append(below)
+                elif not entry.is_file():
+                    continue  # sockets, pipes, devices, broken links
+                elif self._takes(path, entry.name, inside):
+                    yield CodeFile(path, entry.stat().st_size)
+                elif not inside.is_ignored:
+                    self.left_out.append(path)
+
+    def _read(self, folder: _Folder) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
+        path = f"{self._root}/{folder.path}"
+        try:
+            status = os.stat(path)  # noqa: PTH116 - of many folders
+            with os.scandir(path) as entries:
+                return _identity(status), list(entries)
+        except OSError as error:
+            raise CodeBundleError(
+                f"cannot read {path} ({error.strerror}): --source-dir names the folder that "
+                "travels with the job"
+            ) from error
+
+    def _is_foreign(self, folder: _Folder, here: tuple[int, int], names: set[str]) -> bool:
+        """Whether it is the output folder, another job's output, or an environment."""
+        if not folder.path or folder.is_ignored or self._script.startswith(folder.path):
             return False
-        return fnmatchcase(path if self.anchored else PurePosixPath(path).name, self.pattern)
+        if here in self._excluded:
+            return True
+        if folder.sift.verdict(folder.path[:-1], True) is False:
+            return False
+        if JOB_OUTPUT_MARK[0] in names:
+            mark = "/".join(JOB_OUTPUT_MARK)
+            if os.path.exists(f"{self._root}/{folder.path}{mark}"):  # noqa: PTH110
+                return True
+        return not _ENVIRONMENT_MARKS.isdisjoint(names)
+
+    def _rules(self, folder: _Folder, names: set[str]) -> tuple[Ignored, Ignored]:
+        git, sift = folder.git, folder.sift
+        if _GIT in names:
+            git = git.within(read_rules(Path(self._root, folder.path, _GIT)), folder.path)
+        if _SIFT in names:
+            sift = sift.within(read_rules(Path(self._root, folder.path, _SIFT)), folder.path)
+        return git, sift
+
+    def _enter(self, path: str, name: str, inside: _Folder) -> _Folder | None:
+        """The folder at `path` as it is to be read; None when it is not."""
+        if self._script.startswith(path + "/"):
+            return _Folder(path + "/", inside.git, inside.sift, inside.above, False)
+        wished = inside.sift.verdict(path, True)
+        is_dust = name in _FOLDERS_LEFT_OUT or name.endswith(".egg-info")
+        is_ignored = (
+            name in _NEVER
+            or wished is True
+            or (wished is None and (inside.is_ignored or is_dust))
+            or (wished is None and inside.git.verdict(path, True) is True)
+        )
+        if is_ignored:
+            if not inside.is_ignored:
+                self.left_out.append(path + "/")
+            if wished is True or name in _NEVER or not inside.sift.keeps_below(path):
+                return None
+        return _Folder(path + "/", inside.git, inside.sift, inside.above, is_ignored)
+
+    def _takes(self, path: str, name: str, inside: _Folder) -> bool:
+        """Whether the file at `path` travels."""
+        if path == self._script or name in _NEVER:
+            return path == self._script
+        wished = inside.sift.verdict(path, False)
+        if wished is not None:
+            return not wished
+        if inside.is_ignored or name in _FILES_LEFT_OUT or name.startswith(".env."):
+            return False
+        if name.endswith(_FILE_ENDINGS_LEFT_OUT):
+            return False
+        return inside.git.verdict(path, False) is not True
 
 
-def _ignore_rules(source_dir: Path) -> list[_Rule]:
-    try:
-        text = (source_dir / ".gitignore").read_text("utf-8", errors="replace")
-    except OSError:
-        return []
-    rules = []
-    for line in text.splitlines():
-        pattern = line.strip()
-        if not pattern or pattern.startswith("#"):
-            continue
-        keeps = pattern.startswith("!")
-        pattern = pattern[keeps:]
-        folders_only = pattern.endswith("/")
-        pattern = pattern.rstrip("/").removeprefix("**/")
-        anchored = "/" in pattern
-        rules.append(_Rule(pattern.lstrip("/"), anchored, folders_only, keeps))
-    return rules
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
-def _is_ignored(path: str, is_folder: bool, rules: list[_Rule]) -> bool:
-    ignored = False
-    for rule in rules:
-        if rule.matches(path, is_folder):
-            ignored = not rule.keeps
-    return ignored
+def _rules_above(root: Path) -> tuple[Ignored, Ignored]:
+    """The rules of the folders above, up to the top of the repository, where there is one."""
+    git = sift = Ignored()
+    folders = [root, *root.parents]
+    top = next((n for n, folder in enumerate(folders) if (folder / ".git").exists()), None)
+    if top is None:
+        return git, sift
+    prefix = ""
+    for folder, below in zip(folders[1 : top + 1], folders[:top], strict=True):
+        prefix = f"{below.name}/{prefix}"
+        git = git.above(read_rules(folder / _GIT), prefix)
+        sift = sift.above(read_rules(folder / _SIFT), prefix)
+    return git.above(read_rules(folders[top] / ".git" / "info" / "exclude"), prefix), sift
 
 
-def _too_large(source_dir: Path, files: dict[str, int], total: int) -> CodeBundleError:
-    largest = sorted(files, key=lambda path: (-files[path], path))[:_LARGEST_NAMED]
-    named = ", ".join(f"{path} ({megabytes(files[path])})" for path in largest)
+def _too_large(source_dir: Path, files: list[CodeFile], total: int) -> CodeBundleError:
+    largest = sorted(files, key=lambda file: (-file.size, file.path))[:_LARGEST_NAMED]
+    named = ", ".join(f"{file.path} ({megabytes(file.size)})" for file in largest)
     return CodeBundleError(
         f"{source_dir} is too large to travel as code: {len(files)} files and {megabytes(total)} "
         f"so far, of at most {MAX_FILES} and {megabytes(MAX_BYTES)}; the largest: {named}. Name "
-        "the code's own folder with --source-dir, and hand in data with --data CHANNEL=PATH"
+        "the code's own folder with --source-dir, hand in data with --data CHANNEL=PATH, or name "
+        "in .siftignore what shall stay behind"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,47 +28,55 @@ _NO_SUM = b" " * 8
 
 def pack(bundle: CodeBundle, target: Path) -> None:
     """Writes the bundle as a `tar.gz`; raises FileExistsError when `target` is there already."""
-    with target.open("xb") as raw:
-        zipped = _Gzip(raw)
+    with target.open("xb") as raw, ThreadPoolExecutor(1) as worker:
+        zipped = _Gzip(raw, worker)
         for file in bundle.files:
-            for piece in _member(Path(bundle.source_dir), file):
+            for piece in _member(bundle.source_dir, file):
                 zipped.write(piece)
         zipped.write(bytes(2 * _BLOCK))
         zipped.end()
 
 
 class _Gzip:
-    def __init__(self, raw: BinaryIO) -> None:
+    """Compresses in another thread what this one has read."""
+
+    def __init__(self, raw: BinaryIO, worker: Executor) -> None:
         self._raw = raw
+        self._worker = worker
         self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        self._size = self._sum = 0
         self._pieces: list[bytes] = []
-        self._waiting = self._size = self._sum = 0
-        raw.write(_GZIP_HEADER)
+        self._waiting = 0
+        self._before = worker.submit(raw.write, _GZIP_HEADER)
 
     def write(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._waiting += len(piece)
         if self._waiting >= _CHUNK:
-            self._compress()
+            self._hand_over()
 
     def end(self) -> None:
-        self._compress()
+        self._hand_over()
+        self._before.result()
         self._raw.write(self._deflate.flush())
         trailer = self._sum.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
         self._raw.write(trailer)
 
-    def _compress(self) -> None:
-        content = b"".join(self._pieces)
+    def _hand_over(self) -> None:
+        self._before.result()  # one chunk at a time: no more of them are in memory
+        self._before = self._worker.submit(self._compress, b"".join(self._pieces))
         self._pieces.clear()
-        self._size += len(content)
         self._waiting = 0
+
+    def _compress(self, content: bytes) -> int:
+        self._size += len(content)
         self._sum = zlib.crc32(content, self._sum)
-        self._raw.write(self._deflate.compress(content))
+        return self._raw.write(self._deflate.compress(content))
 
 
-def _member(source: Path, file: CodeFile) -> Iterator[bytes]:
+def _member(source: str, file: CodeFile) -> Iterator[bytes]:
     """A file as an archive holds it."""
-    path = file.source or os.path.join(source, file.path)  # noqa: PTH118 - of many files
+    path = file.source or f"{source}/{file.path}"
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
