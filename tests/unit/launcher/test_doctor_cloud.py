@@ -75,8 +75,8 @@ def test_without_botocore_nothing_is_known_but_the_environments_region(monkeypat
 
 def test_a_stand_in_has_no_quotas():
     found = cloud_facts("ml.g5.xlarge")
-    assert found.quota is None
-    assert found.quota_problem == "not known: a stand-in for AWS has no quotas"
+    assert found.quota == "without limit: a stand-in for AWS has no quotas"
+    assert found.quota_problem == ""
 
 
 @pytest.mark.parametrize(
