@@ -54,10 +54,11 @@ class Clients:
         self.profile: str | None = profile or os.environ.get("AWS_PROFILE") or None
         """The profile that counts, None when it is the default one."""
 
-        self.endpoint: str | None = endpoint or os.environ.get("AWS_ENDPOINT_URL") or None
+        self.region: str = self._region(region)
+        self.endpoint: str | None = endpoint or self._endpoint()
         """Of a stand-in for AWS; None: AWS itself."""
 
-        self.region: str = self._region(region)
+        self._wished_endpoint = endpoint
         folders = self.session.get_config_variable("data_path")
         self.session.register_component("data_loader", _descriptions(folders))
         self._config = Config(
@@ -77,7 +78,7 @@ class Clients:
                 self._made[service] = self.session.create_client(
                     service,
                     region_name=_home(service, self.region),
-                    endpoint_url=self.endpoint,
+                    endpoint_url=self._wished_endpoint,  # others botocore finds, by service
                     config=self._config,
                 )
             return self._made[service]
@@ -102,6 +103,12 @@ class Clients:
         if not _REGION.fullmatch(region):
             raise RegionError(f"{region!r} is not a region's name: write {_SET_REGION}")
         return region
+
+    def _endpoint(self) -> str | None:
+        if self.session.get_config_variable("ignore_configured_endpoint_urls"):
+            return None
+        settings = self.session.get_scoped_config()
+        return os.environ.get("AWS_ENDPOINT_URL") or settings.get("endpoint_url") or None
 
     def _no_such_profile(self) -> str:
         known = sorted(self.session.available_profiles)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sift_launcher.cloud.client import require_botocore
@@ -53,7 +54,7 @@ def refusal(
     response: Mapping[str, Any], permission: str, what: str = "", profile: str | None = None
 ) -> SiftLaunchError:
     """The error that AWS's answer `response` (of a botocore ClientError) stands for."""
-    told = _Told(response, permission, what or permission.split(" ")[0], profile)
+    told = _read(response, permission, what, profile)
     if told.code in _MEANING:
         return _MEANING[told.code](told)
     if told.status >= 500:
@@ -61,21 +62,30 @@ def refusal(
     return CloudRefused(f"AWS refuses {told.what}: {told.code}: {told.text}")
 
 
+@dataclass(frozen=True)
 class _Told:
-    """AWS's answer, and what was asked."""
+    """What AWS answered, to what."""
 
-    def __init__(
-        self, response: Mapping[str, Any], permission: str, what: str, profile: str | None
-    ) -> None:
-        error = response.get("Error", {})
-        meta = response.get("ResponseMetadata", {})
-        self.code = str(error.get("Code", "Unknown"))
-        self.text = str(error.get("Message", "")).strip().rstrip(".") or "no word of why"
-        self.status = int(meta.get("HTTPStatusCode", 0) or 0)
-        self.headers: Mapping[str, str] = meta.get("HTTPHeaders", {})
-        self.permission = permission
-        self.what = what
-        self.profile = profile or os.environ.get("AWS_PROFILE")
+    code: str
+    text: str
+    status: int
+    headers: Mapping[str, str]
+    permission: str
+    what: str
+    profile: str | None
+
+
+def _read(response: Mapping[str, Any], permission: str, what: str, profile: str | None) -> _Told:
+    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
+    return _Told(
+        code=str(error.get("Code", "Unknown")),
+        text=str(error.get("Message", "")).strip().rstrip(".") or "no word of why",
+        status=int(meta.get("HTTPStatusCode", 0)),
+        headers=meta.get("HTTPHeaders", {}),
+        permission=permission,
+        what=what or permission.split(" ")[0],
+        profile=profile or os.environ.get("AWS_PROFILE"),
+    )
 
 
 _DENIED = re.compile(
@@ -85,8 +95,6 @@ _DENIED = re.compile(
 
 
 def _denied(told: _Told) -> SiftLaunchError:
-    if told.code == "403" and "equest has expired" in told.text:
-        return _expired(told)
     found = _DENIED.search(told.text)
     who = (found and found["who"]) or "whoever the credentials belong to"
     action, _, place = told.permission.partition(" on ")

@@ -104,7 +104,12 @@ def _own_role(clients: Clients, identity: str) -> str:
 def _lets_in(statement: Mapping[str, Any]) -> bool:
     principal = statement.get("Principal", {})
     services = _listed(principal.get("Service")) if isinstance(principal, Mapping) else [principal]
-    return statement.get("Effect") == "Allow" and any(each in (SERVICE, "*") for each in services)
+    actions = _listed(statement.get("Action"))
+    return (
+        statement.get("Effect") == "Allow"
+        and any(each in (SERVICE, "*") for each in services)
+        and any(each in ("sts:AssumeRole", "sts:*", "*") for each in actions)
+    )
 
 
 def _listed(value: Any) -> list[Any]:

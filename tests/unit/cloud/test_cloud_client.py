@@ -84,6 +84,17 @@ def test_the_endpoint_is_the_environments_unless_one_is_given(aws, monkeypatch):
     assert given("s3").meta.endpoint_url == given.endpoint == "http://127.0.0.1:1"
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     assert Clients("us-east-1").endpoint is None
+    assert Clients(profile="research").endpoint == "http://127.0.0.1:1"
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    assert Clients(profile="research").endpoint is None
+
+
+def test_a_service_may_have_an_endpoint_of_its_own(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:2")
+    clients = Clients("us-east-1")
+    assert clients("sts").meta.endpoint_url == clients.endpoint == "http://127.0.0.1:1"
+    assert clients("s3").meta.endpoint_url == "http://127.0.0.1:2"
 
 
 @pytest.mark.parametrize(

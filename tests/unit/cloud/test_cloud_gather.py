@@ -7,6 +7,7 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aws_stand_in import ACCOUNT, ROLE, StandInAws
@@ -208,6 +209,32 @@ def test_a_role_that_was_taken_on_is_the_jobs_if_sagemaker_may_take_it_on(aws):
     be(clients, f"arn:aws:sts::{ACCOUNT}:assumed-role/Admin/ann")
     with pytest.raises(RoleError, match="--role NAME, such as Other or Training"):
         cloud_facts(spec, clients, False)
+
+
+SAGEMAKER = "sagemaker.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("statement", "trusts"),
+    [
+        ({"Principal": {"Service": SAGEMAKER}, "Action": "sts:AssumeRole"}, True),
+        ({"Principal": {"Service": ["a", SAGEMAKER]}, "Action": ["sts:TagSession", "sts:*"]}, True),
+        ({"Principal": "*", "Action": "*"}, True),
+        ({"Principal": {"Service": SAGEMAKER}, "Action": "sts:TagSession"}, False),
+        ({"Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}, False),
+        ({"Principal": {"AWS": SAGEMAKER}, "Action": "sts:AssumeRole"}, False),
+        (
+            {"Principal": {"Service": SAGEMAKER}, "Action": "sts:AssumeRole", "Effect": "Deny"},
+            False,
+        ),
+    ],
+)
+def test_whom_a_role_trusts(statement, trusts):
+    document = {"Statement": [{"Effect": "Allow", **statement}]}
+    assert roles.trusts_sagemaker({"AssumeRolePolicyDocument": document}) is trusts
+    as_iam_sends_it = quote(json.dumps(document))
+    assert roles.trusts_sagemaker({"AssumeRolePolicyDocument": as_iam_sends_it}) is trusts
+    assert not roles.trusts_sagemaker({})
 
 
 def test_a_role_that_may_not_be_looked_up_names_the_permission():
