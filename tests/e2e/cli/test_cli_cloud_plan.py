@@ -146,6 +146,26 @@ def test_what_is_wrong_here_is_said_before_any_account_is_looked_for(cli):
     assert (ended.returncode, ended.stderr) == (2, f"no such script: trian.py in {cli.project}\n")
 
 
+def test_a_rehearsal_asks_nothing_and_leaves_the_users_own_account_aside(cli):
+    cli.script("print('it ran')")
+    try:
+        ended = cli(
+            *CLOUD, "--no-sift", "--rehearse", "--region", "eu-west-1", "--kms-key", "alias/mine",
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    finally:
+        cli("rehearsal", "stop")
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stderr.splitlines()
+    assert told[:2] == [
+        "a rehearsal is an account of its own: --role, --region, --kms-key stand aside",
+        "job       digits (a rehearsal on this machine)",
+    ]
+    assert "hosts     1 x ml.m5.large in us-east-1, 30 GB each, for 24 h at most" in told
+    assert f"role      {ROLE}" in told
+    assert "it ran" in ended.stdout
+
+
 HEAVY = """
 import sys
 from sift_launcher.cli import run
