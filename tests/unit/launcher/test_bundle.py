@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gzip
+import hashlib
+import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -71,6 +75,15 @@ def test_a_script_in_a_folder_that_is_left_out_travels(tmp_path: Path):
     assert names(list_bundle(tmp_path, "build/train.py")) == ["build/train.py", "x.py"]
 
 
+def test_a_folder_that_two_links_name_travels_twice(tmp_path: Path):
+    write(tmp_path, "code/train.py", "shared/util.py")
+    (tmp_path / "code/one").symlink_to("../shared")
+    (tmp_path / "code/two").symlink_to("../shared")
+    assert names(list_bundle(tmp_path / "code", "train.py")) == [
+        "one/util.py", "train.py", "two/util.py",
+    ]  # fmt: skip
+
+
 def test_links_are_followed_once(tmp_path: Path):
     write(tmp_path, "code/train.py", "shared/util.py")
     (tmp_path / "code/shared").symlink_to("../shared")
@@ -97,12 +110,85 @@ def test_a_folder_too_large_is_refused_with_its_largest_files_and_the_mend(tmp_p
     assert "--data CHANNEL=PATH" in str(caught.value)
 
 
-def test_equal_folders_pack_to_equal_archives(tmp_path: Path):
-    write(tmp_path / "a", "train.py", "x/y.py")
-    bundle = list_bundle(tmp_path / "a", "train.py")
-    for name in ("1.tar.gz", "2.tar.gz"):
-        pack(bundle, tmp_path / name)
-    assert (tmp_path / "1.tar.gz").read_bytes() == (tmp_path / "2.tar.gz").read_bytes()
+def packed(root: Path, target: Path) -> str:
+    pack(list_bundle(root, "train.py"), target)
+    return hashlib.sha256(target.read_bytes()).hexdigest()
+
+
+CONTENTS = {
+    "train.py": b"print(1)\n",
+    "run.sh": b"#!/bin/sh\n",
+    "empty.txt": b"",
+    "data/exactly-512": b"x" * 512,
+    "data/big.bin": bytes(range(256)) * 10_000,
+    "data/" + "deep/" * 30 + "long.txt": b"long",
+    "src/ünï ✓.txt": b"unicode",
+}
+# Kept as it is: an archive must be the same on every machine, today and with the next version.
+DIGEST_OF_THE_TAR = "4d91ce6bb0b774aea167c951e91c8525dd332d81f5926529e9257f9180cfd6d3"
+
+
+def lay_out(root: Path) -> None:
+    for path, content in CONTENTS.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    (root / "run.sh").chmod(0o755)
+
+
+def test_an_archive_depends_on_contents_alone(tmp_path: Path):
+    lay_out(tmp_path / "here")
+    here = packed(tmp_path / "here", tmp_path / "1.tar.gz")
+    before = os.umask(0o077)
+    try:
+        lay_out(tmp_path / "there")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "there").rglob("*"):
+        os.utime(path, (1, 1))
+        if os.geteuid() == 0:
+            os.chown(path, 54321, 54321)
+    (tmp_path / "there" / "run.sh").chmod(0o700)
+    assert packed(tmp_path / "there", tmp_path / "2.tar.gz") == here
+    tar = gzip.decompress((tmp_path / "1.tar.gz").read_bytes())
+    assert hashlib.sha256(tar).hexdigest() == DIGEST_OF_THE_TAR
+
+
+@pytest.mark.parametrize("change", ["content", "name", "bit"])
+def test_another_content_name_or_executable_bit_gives_another_archive(tmp_path: Path, change: str):
+    lay_out(tmp_path / "a")
+    before = packed(tmp_path / "a", tmp_path / "1.tar.gz")
+    path = tmp_path / "a" / "empty.txt"
+    if change == "content":
+        path.write_text(" ")
+    elif change == "name":
+        path.rename(path.with_name("void.txt"))
+    else:
+        path.chmod(0o755)
+    assert packed(tmp_path / "a", tmp_path / "2.tar.gz") != before
+
+
+def test_an_archive_is_one_that_every_tar_reads(tmp_path: Path):
+    lay_out(tmp_path / "a")
+    packed(tmp_path / "a", tmp_path / "code.tar.gz")
+    with tarfile.open(tmp_path / "code.tar.gz") as archive:
+        members = archive.getmembers()
+        assert {m.name: archive.extractfile(m).read() for m in members} == CONTENTS
+    assert [m.name for m in members] == sorted(CONTENTS)
+    assert {m.name for m in members if m.mode == 0o755} == {"run.sh"}
+    traits = {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.type) for m in members}
+    assert traits == {(0, 0, 0, "", "", tarfile.REGTYPE)}
+    out = tmp_path / "out"
+    out.mkdir()
+    subprocess.run(["tar", "-xzf", tmp_path / "code.tar.gz", "-C", out], check=True)
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} == set(CONTENTS)
+
+
+def test_a_file_that_cannot_be_packed_is_named(tmp_path: Path):
+    write(tmp_path, "train.py", "gone.py")
+    bundle = list_bundle(tmp_path, "train.py")
+    (tmp_path / "gone.py").unlink()
+    with pytest.raises(CodeBundleError, match=r"cannot read .*/gone\.py \(No such file"):
+        pack(bundle, tmp_path / "code.tar.gz")
 
 
 def test_an_archive_that_is_there_is_never_written_over(tmp_path: Path):
