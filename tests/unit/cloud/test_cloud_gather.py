@@ -73,6 +73,14 @@ def test_the_facts_of_a_plain_call(aws):
     assert (found.profile, found.endpoint) == (None, aws.endpoint)
 
 
+def test_where_all_is_named_only_the_account_is_asked_for():
+    clients = Clients()
+    asked = []
+    clients.session.register("before-call", lambda model, **_: asked.append(model.name))
+    cloud_facts(SPEC, clients, needs_runtime=True)
+    assert asked == ["GetCallerIdentity"]
+
+
 def test_a_region_that_there_is_not_is_told_at_once(monkeypatch):
     def nobody(*_: Any) -> None:
         raise socket.gaierror
