@@ -57,6 +57,8 @@ def not_completed(
             "which the waiting for spot instances is part of: raise --max-wait, or leave --spot "
             f"out; its outputs are in {results}"
         )
+    if status["TrainingJobStatus"] == "Stopped" and "TrainingStartTime" not in status:
+        return JobInterrupted(f"job {name} was stopped before it trained: it has no outputs")
     if status["TrainingJobStatus"] == "Stopped":
         return JobInterrupted(f"job {name} was stopped; its outputs are in {results}")
     return None

@@ -25,6 +25,7 @@ _CONNECT_SECONDS = 3
 _READ_SECONDS = 10
 _ATTEMPTS = 3
 _DESCRIBED_AT_MOST = 20
+_AT_ONCE = 8
 _EARLIER_SECONDS = 60.0  # this machine's clock and AWS's need not agree
 
 
@@ -82,9 +83,10 @@ def _states(clients: Clients, entries: dict[str, CloudEntry]) -> dict[str, Statu
             if len(states) == len(entries):
                 break
     ended = [name for name, state in states.items() if state["TrainingJobStatus"] in ENDED]
-    for name in ended[:_DESCRIBED_AT_MOST]:  # newest first; those left out are next time's
-        states[name] = _remembered_end(entries[name], clients)
-    return states
+    asked = ended[:_DESCRIBED_AT_MOST]  # newest first; those left out are next time's
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        ends = pool.map(lambda name: _remembered_end(entries[name], clients), asked)
+        return states | dict(zip(asked, ends, strict=True))
 
 
 def _remembered_end(entry: CloudEntry, clients: Clients) -> Status:

@@ -124,7 +124,21 @@ def test_a_stand_in_has_no_console(cloud, launched, state):
 def test_logs_prints_all_there_is(call, cloud, launched, prints):
     prints("algo-1-1", "one", "two")
     told = call("logs", "job")
-    assert (told.code, told.out) == (0, "one\ntwo\n")
+    assert (told.code, told.out, told.err) == (0, "one\ntwo\n", "")
+
+
+def test_a_log_without_a_line_is_said_to_be_empty(call, cloud, launched):
+    told = call("logs", "job")
+    assert (told.code, told.out, told.err) == (0, "", "job job has printed nothing (yet)\n")
+
+
+def test_a_job_that_is_stopped_while_it_is_pending_ends_the_following(call, cloud, launched):
+    cloud.sagemaker.go_over_to(described("Stopped", "Stopped"))
+    told = call("logs", "job", "--follow")
+    assert (told.code, told.err) == (
+        130,
+        "job job was stopped before it trained: it has no outputs\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,16 @@ def test_a_failure_has_its_reason_and_its_mend(reason: str, sentence: str):
 
 
 def test_a_job_that_was_stopped_is_an_interrupt():
-    assert told("Stopped", "Stopped") == (
+    assert told("Stopped", "Stopped", TrainingStartTime=1.0) == (
         130,
         "job job was stopped; its outputs are in s3://b/job/output",
+    )
+
+
+def test_a_job_that_was_stopped_while_it_was_pending_left_nothing():
+    assert told("Stopped", "Stopped") == (
+        130,
+        "job job was stopped before it trained: it has no outputs",
     )
 
 

@@ -10,8 +10,8 @@ from sift_launcher.local.collect import collect
 from sift_launcher.local.records import JobRecord, JobRecords
 from sift_launcher.local.status import created
 from sift_launcher.local.tree import HostTree
-from sift_launcher.receipts import job_receipt
-from smart_sifting.receipt import Receipt, Samples, file_name
+from sift_launcher.receipts import job_receipt, rows
+from smart_sifting.receipt import Receipt, Resumed, Samples, file_name
 
 
 @pytest.fixture
@@ -48,3 +48,11 @@ def test_the_receipts_of_all_hosts_are_one_while_they_run_and_afterwards(
         (tree.output_data / "receipt-1.json").unlink(missing_ok=True)
     kept, folder = job_receipt(record)
     assert (kept.samples.seen, folder) == (20, results)
+
+
+def test_a_receipt_tells_of_every_restart():
+    receipt = Receipt(resumed=[Resumed(30, lost_steps=5, lost_seconds=1.25), Resumed(60)])
+    assert [told for name, told in rows(receipt) if name == "resumed"] == [
+        "from a checkpoint at step 30; 5 steps (1.25 s) after it were done again",
+        "from a checkpoint at step 60; 0 steps (0.00 s) after it were done again",
+    ]
