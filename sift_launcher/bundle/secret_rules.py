@@ -114,7 +114,9 @@ _NAMES = {
     "kaggle.json": "credentials-file",
 }
 _PATHS = (".aws/credentials", ".docker/config.json", ".kube/config", ".huggingface/token")
-_LOGIN = re.compile(rb"(?m)^\s*(?:password\s*[:=]|.*:_(?:authToken|password|auth)\s*=)\s*\S")
+_LOGIN = re.compile(
+    rb"(?m)^[ \t]*(?:password\s*[:=]|.*:_(?:authToken|password|auth)[ \t]*=)[ \t]*\S"
+)
 _LOGIN_FILES = frozenset({".pypirc", ".npmrc"})
 
 
@@ -129,6 +131,14 @@ def in_file_name(path: str) -> Finding | None:
     if rule is None:
         return None
     return Finding(rule, "a private key" if rule == "private-key" else "a file of credentials")
+
+
+def in_login_file(path: str, text: bytes) -> Finding | None:
+    """The first password in a package manager's settings; None in all other files."""
+    match = _LOGIN.search(text) if path.rpartition("/")[2] in _LOGIN_FILES else None
+    if match is None:
+        return None
+    return Finding("credentials-file", "a password", text.count(b"\n", 0, match.start()) + 1)
 
 
 def in_text(path: str, text: bytes) -> list[Finding]:
@@ -207,8 +217,6 @@ def _assigned(path: str, text: bytes) -> Iterator[_Found]:
         if not is_placeholder(match["value"].decode("utf-8", "replace")):
             yield "password-in-url", "a password in an address", match.start()
     name = path.rpartition("/")[2]
-    if name in _LOGIN_FILES and (login := _LOGIN.search(text)):
-        yield "credentials-file", "a password", login.start()
     is_bare = os.path.splitext(name)[1].lower() in _BARE_KINDS  # noqa: PTH122 - of many files
     lower = text.lower()  # searched without regard to case, and read as it stands
     for expression in (*_ASSIGNED, *_ASSIGNED_BARE) if is_bare else _ASSIGNED:

@@ -79,7 +79,10 @@ def _in_files(source_dir: Path, files: Sequence[CodeFile]) -> Iterator[tuple[str
             yield file.path, by_name
         elif _is_read(file):
             text = _read(f"{source_dir}/{file.path}", file.size)
-            if b"\0" not in text:
+            login = secret_rules.in_login_file(file.path, text)
+            if login is not None:
+                yield file.path, login
+            elif b"\0" not in text:
                 texts[file.path] = text
                 waiting += len(text)
         if waiting >= _AT_ONCE:
