@@ -192,12 +192,17 @@ def _in_use(told: _Told) -> SiftLaunchError:
 
 
 def _over_limit(told: _Told) -> SiftLaunchError:
-    return QuotaError(f"AWS refuses {told.what}: {told.text}")
+    return QuotaError(
+        f"AWS refuses {told.what}: {told.text}: aws service-quotas "
+        "request-service-quota-increase asks for more, or choose another --instance or --region"
+    )
 
 
 def _invalid(told: _Told) -> SiftLaunchError:
     # SageMaker has no code of its own for a job that is not there.
-    if told.text.endswith("resource not found") or told.text.startswith("Could not find"):
+    if told.text.endswith("resource not found") or told.text.startswith(
+        "Could not find training job"
+    ):
         return _not_found(told)
     return ValidationError(f"AWS refuses {told.what}: {told.text}")
 

@@ -251,7 +251,8 @@ REFUSALS: list[tuple[dict[str, Any], type[SiftLaunchError], str]] = [
     (
         answer("ResourceLimitExceeded", "The account-level service limit is 0 Instances"),
         QuotaError,
-        "AWS refuses looking: The account-level service limit is 0 Instances",
+        "AWS refuses looking: The account-level service limit is 0 Instances: aws service-quotas "
+        "request-service-quota-increase asks for more, or choose another --instance or --region",
     ),
     (
         answer("ValidationException", "1 validation error detected: Value 'x' at 'y'"),
