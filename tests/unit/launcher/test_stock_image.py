@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sift_launcher.stock import stock_image
+from sift_launcher.stock import is_stock_account, stock_image
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,20 @@ from sift_launcher.stock import stock_image
             "cpu",
             "727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn/pytorch:2.13-cpu-amzn2023-sagemaker",
         ),
+        (
+            {"AWS_REGION": "us-gov-west-1"},
+            "cpu",
+            "442386744353.dkr.ecr.us-gov-west-1.amazonaws.com/pytorch:2.13-cpu-amzn2023-sagemaker",
+        ),
     ],
 )
 def test_awss_own_image_is_the_regions_or_the_public_one(environment, device, name):
     assert stock_image(environment, device) == name
+
+
+@pytest.mark.parametrize(
+    ("account", "is_awss"),
+    [("763104351884", True), ("692866216735", True), ("123456789012", False)],
+)
+def test_awss_own_accounts_are_known(account, is_awss):
+    assert is_stock_account(account) is is_awss
