@@ -25,15 +25,19 @@ class Attempt:
     def __init__(
         self,
         record: JobRecord,
+        number: int,
         runner: HostRunner,
         watch: Watch,
         s3: Any,
         wakeups: Wakeups,
         enter: Callable[[str, str], None],
     ) -> None:
-        """`s3`: botocore's client, None for a job that needs none. `enter`: called with the
-        primary and secondary status that the job goes over to."""
+        """`number`: which attempt at the job it is. `s3`: botocore's client, None for a job that
+        needs none. `enter`: called with the primary and secondary status that the job goes over
+        to."""
         self._record = record
+        # What an earlier attempt has called off may be on its way still, but not to this place.
+        self._inputs = record.inputs / str(number)
         self._request = record.request()
         self._runner = runner
         self._watch = watch
@@ -75,7 +79,7 @@ class Attempt:
     def _prepare(self) -> None:
         fetcher = Fetcher(self._s3, self._watch.check) if self._s3 is not None else None
         request, hosts = self._request, hosts_of(self._request)
-        inputs = bring(request, hosts, self._record.inputs, fetcher)
+        inputs = bring(request, hosts, self._inputs, fetcher)
         trees = {}
         for host in hosts:
             folder = self._record.hosts / host
@@ -84,10 +88,10 @@ class Attempt:
             trees[host] = lay_out(folder, host, request, base, interface, inputs)
         kept = checkpoints_uri(request)
         if kept is not None and is_s3(kept) and fetcher is not None:
-            folders = [checkpoints_of(tree, request) for tree in trees.values()]
-            for folder in folders:
-                restore(fetcher, kept, folder)
-            self._sync = CheckpointSync(self._s3, kept, folders)
+            folders = {host: checkpoints_of(tree, request) for host, tree in trees.items()}
+            for host, folder in folders.items():
+                restore(fetcher, kept, folder, self._inputs / "checkpoints" / host)
+            self._sync = CheckpointSync(self._s3, kept, list(folders.values()))
         self._watch.check()
         self.trees = trees
         self.code = {host: snapshot(tree.code) for host, tree in trees.items()}

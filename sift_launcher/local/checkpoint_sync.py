@@ -27,10 +27,15 @@ _State: TypeAlias = "tuple[int, int, int]"
 _Found: TypeAlias = "dict[Path, tuple[str, _State]]"
 
 
-def restore(fetcher: Fetcher, uri: str, folder: Path) -> None:
-    """Brings what lies below `uri`, if anything does, to `folder`."""
+def restore(fetcher: Fetcher, uri: str, folder: Path, aside: Path) -> None:
+    """Brings what lies below `uri`, if anything does, to `folder`, which is empty.
+
+    By way of `aside`, on the same disk: what is called off may still write there for a moment.
+    """
     below = uri.rstrip("/") + "/"
-    fetcher.tree(below, folder, fetcher.keys(below))
+    fetcher.tree(below, aside, fetcher.keys(below))
+    for path in aside.iterdir():
+        path.rename(folder / path.name)
 
 
 class CheckpointSync:

@@ -67,15 +67,18 @@ class Supervisor:
 
     def run(self) -> None:
         """Attempts until one is the last; whatever goes wrong on the way is the job's failure."""
-        while self._is_to_be_repeated():
-            self._clear()
+        number = 1
+        while self._is_to_be_repeated(number):
+            number += 1
+            for folder in (self._record.hosts, self._record.inputs):
+                shutil.rmtree(folder, ignore_errors=True)
             self._record.end_log_lines()
             self._enter("InProgress", "Starting")
 
-    def _is_to_be_repeated(self) -> bool:
+    def _is_to_be_repeated(self, number: int) -> bool:
         attempt: Attempt | None = None
         try:
-            attempt = self._attempt()
+            attempt = self._attempt(number)
             ending = attempt.run()
         except (OSError, SiftLaunchError) as error:
             reason = self._reasons.of_no_end(error, has_trained=bool(attempt and attempt.trees))
@@ -92,11 +95,18 @@ class Supervisor:
         self._finish(attempt, ending, found)
         return False
 
-    def _attempt(self) -> Attempt:
+    def _attempt(self, number: int) -> Attempt:
         if self._spot is not None:
             self._spot.read(self._record.logs / "algo-1.log")
-        record, watch = self._record, self._watch
-        return Attempt(record, self._runner(), watch, self._s3(), self._wakeups, self._enter)
+        return Attempt(
+            self._record,
+            number,
+            self._runner(),
+            self._watch,
+            self._s3(),
+            self._wakeups,
+            self._enter,
+        )
 
     def _runner(self) -> HostRunner:
         environment = dict(self._stand_in.environment) if self._stand_in else {}
@@ -159,13 +169,13 @@ class Supervisor:
                 self._fail(lost if reason is None else f"{reason}; also, {lost}")
                 return
         # All of it is in the output folder: clutter that cannot be removed harms nobody.
-        self._clear()
+        shutil.rmtree(self._record.hosts, ignore_errors=True)
         if reason is not None:
             self._fail(reason)
             return
         primary = "Stopped" if ending.stopped else "Completed"
         now = time.time()
-        self._write(ended(self._status, primary, now, secondary=ending.stopped, model=model))
+        self._end(ended(self._status, primary, now, secondary=ending.stopped, model=model))
 
     def _tell_what_never_came(self) -> None:
         if self._spot is not None and self._spot.pending:
@@ -173,12 +183,12 @@ class Supervisor:
             with (self._record.logs / "algo-1.log").open("a") as log:
                 log.write(told(self._spot.pending) + "\n")
 
-    def _clear(self) -> None:
-        for folder in (self._record.hosts, self._record.inputs):
-            shutil.rmtree(folder, ignore_errors=True)
-
     def _fail(self, reason: str) -> None:
-        self._write(ended(self._status, "Failed", time.time(), reason=reason))
+        self._end(ended(self._status, "Failed", time.time(), reason=reason))
+
+    def _end(self, status: dict[str, object]) -> None:
+        shutil.rmtree(self._record.inputs, ignore_errors=True)
+        self._write(status)
 
     def _enter(self, primary: str, secondary: str) -> None:
         self._write(entered(self._status, primary, secondary, time.time()))

@@ -180,7 +180,7 @@ def test_what_is_brought_back_is_not_put_again(s3, folder, tmp_path):
     for name in ("1.pt", "sub/2.pt"):
         s3.put_object(Bucket="bucket", Key=f"job/checkpoints/{name}", Body=name.encode())
     s3.put_object(Bucket="bucket", Key="job/checkpoints-of-another/x", Body=b"x")
-    restore(Fetcher(s3, lambda: None), URI, folder)
+    restore(Fetcher(s3, lambda: None), URI, folder, tmp_path / "aside")
     assert (folder / "sub" / "2.pt").read_bytes() == b"sub/2.pt"
     assert sorted(path.name for path in folder.iterdir()) == ["1.pt", "sub"]
     puts: list[object] = []
@@ -190,8 +190,8 @@ def test_what_is_brought_back_is_not_put_again(s3, folder, tmp_path):
     assert puts == []
 
 
-def test_nothing_to_bring_back_is_nothing_to_tell(s3, folder):
-    restore(Fetcher(s3, lambda: None), URI, folder)
+def test_nothing_to_bring_back_is_nothing_to_tell(s3, folder, tmp_path):
+    restore(Fetcher(s3, lambda: None), URI, folder, tmp_path / "aside")
     assert list(folder.iterdir()) == []
 
 
