@@ -4,6 +4,10 @@ Version control, environments and caches stay behind, and so does what `.gitigno
 `.siftignore` name. What looks like a secret is refused. Equal contents give equal archives.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from sift_launcher.bundle.files import (
     JOB_OUTPUT_MARK,
     MAX_BYTES,
@@ -15,7 +19,9 @@ from sift_launcher.bundle.files import (
 )
 from sift_launcher.bundle.listing import list_bundle
 from sift_launcher.bundle.packing import pack
-from sift_launcher.bundle.secret_search import check_no_secrets
+
+if TYPE_CHECKING:
+    from sift_launcher.bundle.secret_search import check_no_secrets
 
 __all__ = [
     "JOB_OUTPUT_MARK",
@@ -29,3 +35,12 @@ __all__ = [
     "megabytes",
     "pack",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What a secret looks like takes milliseconds to compile, and few commands ask.
+    if name != "check_no_secrets":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sift_launcher.bundle.secret_search import check_no_secrets
+
+    return check_no_secrets

@@ -22,7 +22,6 @@ from sift_launcher.bundle.files import (
     megabytes,
 )
 from sift_launcher.bundle.ignore import Ignored, read_rules
-from sift_launcher.bundle.secret_search import refuse_secrets
 from sift_launcher.errors import CodeBundleError
 
 _LARGEST_NAMED = 3
@@ -47,6 +46,8 @@ def list_bundle(
     never walked to its end. Raises SecretFound for what looks like a secret, unless `allow` names
     its rule or the file.
     """
+    from sift_launcher.bundle.secret_search import refuse_secrets  # which few commands need
+
     walk = _Walk(source_dir, script, exclude)
     files: list[CodeFile] = []
     total = 0

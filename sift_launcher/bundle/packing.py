@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from sift_launcher.bundle.files import CodeBundle, CodeFile
 from sift_launcher.errors import CodeBundleError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _BLOCK = 512
 _CHUNK = 1024 * 1024
@@ -28,6 +30,8 @@ _NO_SUM = b" " * 8
 
 def pack(bundle: CodeBundle, target: Path) -> None:
     """Writes the bundle as a `tar.gz`; raises FileExistsError when `target` is there already."""
+    from concurrent.futures import ThreadPoolExecutor  # and with it logging: few commands pack
+
     with target.open("xb") as raw, ThreadPoolExecutor(1) as worker:
         zipped = _Gzip(raw, worker)
         for file in bundle.files:
