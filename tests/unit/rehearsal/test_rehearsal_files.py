@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import stat
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from sift_launcher.errors import ExtraMissing, RehearsalError
-from sift_launcher.rehearsal import requirements
+from sift_launcher.rehearsal import requirements, start
 from sift_launcher.rehearsal.endpoint import Endpoint, in_the_way
 from sift_launcher.rehearsal.files import RehearsalFiles
 from sift_launcher.rehearsal.start import running, stop_server
@@ -54,6 +56,29 @@ def test_a_server_that_left_its_address_and_died_is_none(files):
     files.write(ENDPOINT, 7, "bucket")
     assert running() is None
     assert stop_server() is False
+
+
+def test_a_server_that_is_about_to_end_is_waited_for(files, monkeypatch):
+    started: list[bool] = []
+
+    def begin(files: RehearsalFiles, runs: str) -> Endpoint:
+        started.append(files.is_served())
+        return ENDPOINT
+
+    monkeypatch.setattr(start, "_start", begin)
+    held = ExitStack()
+    held.enter_context(files.served())
+    ends = threading.Timer(0.2, held.close)
+    ends.start()
+    assert start.ensure_server() is ENDPOINT
+    assert started == [False]
+    ends.join()
+
+
+def test_a_server_that_never_answers_is_not_waited_for_forever(files, monkeypatch):
+    monkeypatch.setattr(start, "_STOP_SECONDS", 0.1)
+    with files.served(), pytest.raises(RehearsalError, match="does not answer"):
+        start.ensure_server()
 
 
 def test_a_rehearsal_without_moto_says_what_to_install(monkeypatch):
