@@ -280,8 +280,7 @@ def adopt(loader: Any, keep: float, acceptance: str) -> Meter:
     if _report is None and folder is None:
         return Meter()
     report = start(Path(folder) if folder else None, keep, acceptance)
-    with suppress(TypeError):  # a loader that takes no weak references is no DataLoader either
-        report.managed.add(loader)
+    manage(loader)
     report.keep, report.acceptance = keep, acceptance
     report.settle("forward", "the script uses SiftingDataloader itself")
     report.loader(type(loader).__name__, "training", "sifted by the script")
@@ -289,6 +288,15 @@ def adopt(loader: Any, keep: float, acceptance: str) -> Meter:
     checkpoints.install(lambda: report, None)
     checkpoints.attach()
     return report.meter
+
+
+def manage(loader: Any) -> None:
+    """Leave a loader to the script, and the one that Accelerate's loaders iterate themselves."""
+    if _report is None:
+        return
+    for each in (loader, getattr(loader, "base_dataloader", None)):
+        with suppress(TypeError):  # a loader that takes no weak references is no DataLoader either
+            _report.managed.add(each)
 
 
 def keeper() -> Keeper | None:

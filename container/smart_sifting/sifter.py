@@ -28,18 +28,28 @@ DataName: TypeAlias = "list[str | int | None]"
 
 @dataclass(frozen=True)
 class Shape:
-    """What a loader says of its epochs before it runs. None: it does not say."""
+    """What a loader says of its epochs before it runs. None: it does not say.
+
+    `skipped` batches of the first epoch were given before an interruption, and the loader leaves
+    out as many; `samples` are those that it still gives.
+    """
 
     samples: int | None
     batch_size: int | None
     drop_last: bool = False
+    skipped: int = 0
 
 
 def planned_epoch(config: SiftConfig, shape: Shape, delay: int) -> EpochPlan | None:
     """An epoch with `delay` whole batches first; None when its length is not known or not fixed."""
     if shape.samples is None or shape.batch_size is None or config.acceptance == "probabilistic":
         return None
-    return EpochPlan(shape.samples, shape.batch_size, config.keep, shape.drop_last, delay)
+    if not shape.skipped or not shape.samples:
+        return EpochPlan(shape.samples, shape.batch_size, config.keep, shape.drop_last, delay)
+    given = shape.skipped * shape.batch_size
+    whole = EpochPlan(shape.samples + given, shape.batch_size, config.keep, shape.drop_last, delay)
+    left = min(1.0, max(0, whole.kept - given) / shape.samples)
+    return EpochPlan(shape.samples, shape.batch_size, left, shape.drop_last)
 
 
 class Sifter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 from weakref import ref
 
@@ -136,6 +137,13 @@ class SiftingDataloader:
                 part.set_epoch(epoch)  # type: ignore[union-attr]
                 return
 
+    def over(self, orig_dataloader: DataLoader[Any]) -> SiftingDataloader:
+        """The same sifting over another loader of the same data, such as the rest of an epoch."""
+        other = copy(self)
+        other.orig_dataloader = orig_dataloader
+        job_report.manage(orig_dataloader)
+        return other
+
     def state_dict(self) -> dict[str, Any]:
         """History, generator, delay and carried samples; the loader's own state if it has one."""
         state = {"sifter": self.sifter.state_dict()}
@@ -189,6 +197,10 @@ def shape_of(loader: DataLoader[Any], length: Callable[[Any], int] = len) -> Sha
     """
     batch_size, drop_last = loader.batch_size, loader.drop_last
     batch_sampler = getattr(loader, "batch_sampler", None)
+    # Accelerate's way of going on in the middle of an epoch.
+    skipped = getattr(batch_sampler, "skip_batches", 0)
+    if skipped:
+        batch_sampler = getattr(batch_sampler, "batch_sampler", None)
     if batch_size is None and batch_sampler is not None:
         batch_size = getattr(batch_sampler, "batch_size", None)
         drop_last = bool(getattr(batch_sampler, "drop_last", False))
@@ -197,12 +209,13 @@ def shape_of(loader: DataLoader[Any], length: Callable[[Any], int] = len) -> Sha
     try:
         whole = length(loader) * batch_size
         if drop_last:
-            return Shape(whole, batch_size, drop_last)
-        samples = len(_samples_of(loader))
+            return Shape(whole, batch_size, drop_last, skipped)
+        samples = len(_samples_of(loader, batch_sampler)) - skipped * batch_size
     except TypeError:
         return Shape(None, batch_size, drop_last)
     # A sampler that does not know its length well enough is overruled by the batches it makes.
-    return Shape(samples if whole - batch_size < samples <= whole else whole, batch_size, drop_last)
+    known = samples if whole - batch_size < samples <= whole else whole
+    return Shape(known, batch_size, drop_last, skipped)
 
 
 def data_of(loader: DataLoader[Any]) -> DataName:
@@ -211,11 +224,11 @@ def data_of(loader: DataLoader[Any]) -> DataName:
     return [type(dataset).__qualname__, len(dataset) if hasattr(dataset, "__len__") else None]
 
 
-def _samples_of(loader: DataLoader[Any]) -> Any:
+def _samples_of(loader: DataLoader[Any], batch_sampler: Any) -> Any:
     """What is as long as the loader's epochs have samples, if it has a length at all."""
     if isinstance(loader.dataset, IterableDataset):
         return loader.dataset
-    return getattr(loader.batch_sampler, "sampler", loader.sampler)
+    return getattr(batch_sampler, "sampler", loader.sampler)
 
 
 def _none() -> None:

@@ -51,8 +51,25 @@ def enable_sifting(
             _train_by_epochs(trainer, loader)
         return loader
 
+    _sift_the_rest_of_an_epoch()
     get_train_dataloader.plain = plain  # type: ignore[attr-defined]
     trainer.get_train_dataloader = get_train_dataloader
+
+
+def _sift_the_rest_of_an_epoch() -> None:
+    """A Trainer that resumes in the middle of an epoch makes a loader of its own for the rest."""
+    module = import_module("transformers.trainer")
+    current = module.skip_first_batches
+    if hasattr(current, "plain"):
+        return
+
+    def skip_first_batches(dataloader: Any, num_batches: int = 0) -> Any:
+        if isinstance(dataloader, SiftingDataloader):
+            return dataloader.over(current(dataloader.orig_dataloader, num_batches))
+        return current(dataloader, num_batches)
+
+    skip_first_batches.plain = current  # type: ignore[attr-defined]
+    module.skip_first_batches = skip_first_batches
 
 
 def _loss_of_the_model(trainer: Any) -> Loss:
