@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from sift_launcher.local.host_runner import HostEnd, RunningHost
+from sift_launcher.local.places import BASE
 from sift_launcher.local.tree import HostTree
 from sift_launcher.runtime import PACKAGES, runtime_folders
 
@@ -30,7 +31,8 @@ class ProcessRunner:
         self._packages = packages
         self._running: dict[str, ProcessHost] = {}
         self._environment = dict(os.environ) | dict(environment)
-        if not _has_runtime(python):
+        # A PYTHONPATH of the job's own takes the place of the one that may have led to the runtime.
+        if "PYTHONPATH" in environment or not _has_runtime(python):
             _link_runtime(packages)
             paths = [str(packages), self._environment.get("PYTHONPATH", "")]
             self._environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -65,7 +67,7 @@ class ProcessRunner:
             process = subprocess.Popen(
                 [self._python, "-m", "sift_entrypoint", "train"],
                 cwd=tree.code,
-                env=self._environment | {"SAGEMAKER_BASE_DIR": str(tree.base)},
+                env=_at(tree.base, self._environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -124,6 +126,19 @@ def _processes_with(mark: bytes) -> Iterator[int]:
         with suppress(OSError):
             if mark in (folder / "environ").read_bytes().split(b"\0"):
                 yield int(folder.name)
+
+
+def _at(base: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a host whose tree lies at `base`, not at /opt/ml as its request has it."""
+    variables = dict(environment) | {"SAGEMAKER_BASE_DIR": str(base)}
+    if "PYTHONPATH" in variables:
+        paths = variables["PYTHONPATH"].split(os.pathsep)
+        variables["PYTHONPATH"] = os.pathsep.join(
+            str(base / PurePosixPath(path).relative_to(BASE)) if BASE in PurePosixPath(path).parents
+            else path
+            for path in paths
+        )  # fmt: skip
+    return variables
 
 
 def _keep_from_installing(code: Path, log: BinaryIO) -> None:

@@ -16,8 +16,11 @@ def _sift() -> None:
 def _next() -> None:
     from importlib.machinery import PathFinder
 
-    here = os.path.dirname(os.path.abspath(__file__))
-    rest = [entry for entry in sys.path if os.path.abspath(entry) != here]
+    # Two copies of this runtime, an image's own and one that travels along, must not call each
+    # other for ever.
+    done: set[str] = sys.__dict__.setdefault("_sift_sites", set())
+    done.add(os.path.dirname(os.path.abspath(__file__)))
+    rest = [entry for entry in sys.path if os.path.abspath(entry) not in done]
     spec = PathFinder.find_spec("sitecustomize", rest)
     if spec is None or spec.loader is None:
         return

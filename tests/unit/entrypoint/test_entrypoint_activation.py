@@ -295,6 +295,18 @@ def test_the_next_sitecustomize_on_the_path_still_runs(
     assert done.stderr == "installed after torch\n"
 
 
+def test_two_copies_of_the_runtime_do_not_call_each_other_for_ever(
+    by_path: Interpreter, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(ROOT / "entrypoints" / "sift_entrypoint" / "site", tmp_path / "copy")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "sitecustomize.py").write_text("print('the next one')")
+    path = ":".join([*map(str, by_path.path), str(copy), str(tmp_path / "own")])
+    done = by_path.run("-c", "import torch", SM_HP_SIFT_CONFIG=CONFIG, PYTHONPATH=path)
+    assert done.stdout == "the next one\n"
+    assert done.stderr == "installed after torch\n"
+
+
 def test_both_ways_at_once_switch_on_once(installed: Interpreter) -> None:
     site = ROOT / "entrypoints" / "sift_entrypoint" / "site"
     done = installed.run("-c", "import torch", SM_HP_SIFT_CONFIG=CONFIG, PYTHONPATH=str(site))
