@@ -42,15 +42,15 @@ def container_settings(
     shm_bytes = share.shm_bytes or memory_bytes // 2
     return {
         "Share": replace(share, shm_bytes=shm_bytes).to_dict(),
-        "Gpus": _has_gpus(players.instance_of(request), engine),
+        "Gpus": has_gpus(players.instance_of(request), engine),
         "User": user_of(engine),
         # Data that only a group may read is read in a process too.
         "Groups": [] if engine.is_rootless else [str(group) for group in os.getgroups()],
     }
 
 
-def _has_gpus(instance: str, engine: EngineTraits) -> bool:
-    """An instance that is played has GPUs if the engine has: it is played without, too."""
+def has_gpus(instance: str, engine: EngineTraits) -> bool:
+    """Whether a host gets the engine's GPUs: one of SageMaker's is played without, too."""
     return instance == LOCAL_GPU or (engine.has_nvidia and has_gpu(instance))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from sift_launcher.errors import DeviceUnavailable, EngineUnavailable, WrongCall
 from sift_launcher.local.attend import Ending
@@ -38,7 +39,7 @@ class Reasons:
 
     def of_no_end(self, error: Exception, *, has_trained: bool) -> str:
         """Why the job failed that could not be started, or not be brought to its end."""
-        told = told_of(error)
+        told = _told_of(error)
         if not self._is_played:
             return f"the job could not be {'ended' if has_trained else 'started'}: {told}"
         if isinstance(error, EngineUnavailable | DeviceUnavailable):
@@ -47,6 +48,14 @@ class Reasons:
             what = "Checkpoint upload" if has_trained else "Data download"
             return f"{_CLIENT}{what} failed: {told}"
         return _INTERNAL + told
+
+    def of_lost_outputs(self, error: Exception, place: object, kept: Path) -> str:
+        """Why the job failed whose outputs could not be put to `place`."""
+        told = (
+            f"the job's outputs could not be collected in {place}: {_told_of(error)}; "
+            f"they are kept in {kept}"
+        )
+        return f"{_CLIENT}Artifact upload failed: {told}" if self._is_played else told
 
     def of_loss(self, told: str) -> str:
         """Why the job failed that nobody supervises any more."""
@@ -57,7 +66,7 @@ class Reasons:
         return reason.startswith(_INTERNAL)
 
 
-def told_of(error: Exception) -> str:
+def _told_of(error: Exception) -> str:
     """An error in one line, with what mends a lack of room."""
     if not isinstance(error, OSError):
         return str(error)

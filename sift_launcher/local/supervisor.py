@@ -27,7 +27,7 @@ from sift_launcher.local.interruptions import Interruptions, moment, told
 from sift_launcher.local.outputs import put_outputs
 from sift_launcher.local.places import needs_s3, output_uri
 from sift_launcher.local.process import ProcessRunner
-from sift_launcher.local.reasons import Reasons, told_of
+from sift_launcher.local.reasons import Reasons
 from sift_launcher.local.records import JobRecord
 from sift_launcher.local.status import ended, entered
 from sift_launcher.local.wakeups import Wakeups
@@ -157,15 +157,13 @@ class Supervisor:
         model = None
         if attempt.trees:
             self._enter("Stopping" if ending.stopped else "InProgress", "Uploading")
-            self._tell_what_never_came()
             try:
+                self._tell_what_never_came()
                 model = put_outputs(self._record, attempt.trees, attempt.code, self._s3())
             except (OSError, SiftLaunchError) as error:
-                place = output_uri(self._request)
-                lost = (
-                    f"the job's outputs could not be collected in {local_path(place) or place}: "
-                    f"{told_of(error)}; they are kept in {self._record.hosts}"
-                )
+                uri = output_uri(self._request)
+                place, kept = local_path(uri) or uri, self._record.hosts
+                lost = self._reasons.of_lost_outputs(error, place, kept)
                 self._fail(lost if reason is None else f"{reason}; also, {lost}")
                 return
         # All of it is in the output folder: clutter that cannot be removed harms nobody.

@@ -108,3 +108,12 @@ def test_here_it_is_told_in_plain_words():
 def test_a_job_that_lost_its_supervisor_is_the_services_own_error():
     assert PLAIN.of_loss("it is gone") == "it is gone"
     assert PLAYED.is_internal(PLAYED.of_loss("it is gone"))
+
+
+def test_outputs_that_cannot_be_put_are_told_with_where_they_are():
+    told = "the job's outputs could not be collected in s3://b: no s3://b; they are kept in /x"
+    error = BucketError("no s3://b")
+    assert PLAIN.of_lost_outputs(error, "s3://b", Path("/x")) == told
+    assert PLAYED.of_lost_outputs(error, "s3://b", Path("/x")) == (
+        f"ClientError: Artifact upload failed: {told}"
+    )

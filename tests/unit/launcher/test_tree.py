@@ -10,7 +10,7 @@ import pytest
 
 from sift_launcher.errors import SiftLaunchError
 from sift_launcher.local.inputs import bring
-from sift_launcher.local.tree import HostTree, Mount, hosts_of, lay_out
+from sift_launcher.local.tree import HostTree, Mount, checkpoints_of, hosts_of, lay_out
 
 
 def archive(path: Path, *members: tuple[str, bytes, int]) -> None:
@@ -93,6 +93,7 @@ def test_the_tree_is_sagemakers(tmp_path: Path):
         "RecordWrapperType": "None",
     }
     assert read(base, "inputdataconfig") == {"train": channel, "labels": channel}
+    assert read(base, "init-config")["inputMode"] == "FILE"
     assert read(base, "checkpointconfig") == checkpoints
 
 
@@ -152,3 +153,38 @@ def test_code_that_the_image_brings_is_not_hidden_by_an_empty_folder(tmp_path: P
 
 def test_hosts_are_named_as_sagemaker_names_them():
     assert hosts_of({"ResourceConfig": {"InstanceCount": 3}}) == ("algo-1", "algo-2", "algo-3")
+
+
+@pytest.mark.parametrize(
+    ("config", "below"),
+    [
+        ({"S3Uri": "s3://bucket/x"}, "ml/checkpoints"),
+        ({"S3Uri": "s3://bucket/x", "LocalPath": "/opt/ml/checkpoints/"}, "ml/checkpoints"),
+        ({"S3Uri": "s3://bucket/x", "LocalPath": "/kept"}, "ml/kept"),
+        ({"S3Uri": "file://{}/mine", "LocalPath": "/kept"}, "mine"),
+    ],
+)
+def test_checkpoints_lie_in_the_tree_unless_they_are_kept_on_this_machine(
+    tmp_path: Path, config: dict[str, str], below: str
+):
+    archive(tmp_path / "code.tar.gz", ("train.py", b"", 0o644))
+    wanted = {key: value.format(tmp_path) for key, value in config.items()}
+    tree = laid_out(tmp_path, CheckpointConfig=wanted)
+    place = checkpoints_of(tree, request(tmp_path, CheckpointConfig=wanted))
+    assert place == tmp_path / below
+    assert place.is_dir()
+
+
+def test_code_that_a_channel_brings_is_named_where_a_process_finds_it(tmp_path: Path):
+    (tmp_path / "sourcedir.tar.gz").touch()
+    channel = {"S3DataSource": {"S3Uri": f"file://{tmp_path}/sourcedir.tar.gz"}}
+    submitted = '"/opt/ml/input/data/code/sourcedir.tar.gz"'
+    wanted = {
+        "HyperParameters": {"sagemaker_submit_directory": submitted},
+        "InputDataConfig": [{"ChannelName": "code", "DataSource": channel}],
+    }
+    tree = laid_out(tmp_path, **wanted)
+    assert tree.code.is_dir()
+    assert read(tree.base, "hyperparameters") == {
+        "sagemaker_submit_directory": json.dumps(f"{tree.base}/input/data/code/sourcedir.tar.gz")
+    }
