@@ -241,6 +241,7 @@ def _is_secret_at(lower: bytes, at: int) -> bool:
 
 _TRIVIAL = re.compile(r"(?i)true|false|yes|no|on|off|none|null|[+-]?[\d.,_]+(?:e[+-]?\d+)?|")
 _NAME_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_OPTION = re.compile(r"--?([A-Za-z][\w-]*)[ =](\S+)")
 _KEY_WORDS = frozenset({"api", "access", "secret", "auth", "account", "private", "encryption"})
 
 
@@ -248,12 +249,18 @@ def of_variable(name: str, value: str) -> Finding | None:
     """What a hyperparameter or an environment variable is, by its value or by its name."""
     if found := in_text("", value.encode("utf-8", "replace")):
         return Finding(found[0].rule, found[0].what)
-    if _TRIVIAL.fullmatch(value) or not value.strip():
-        return None
-    words = [word.lower() for word in _NAME_WORDS.findall(name)]
-    if _is_secret_name(words) and _is_secret_value(words, value):
+    # A value may be a command line: `--api-key ...` counts as a variable of that name.
+    pairs = [(name, value), *(match.group(1, 2) for match in _OPTION.finditer(value))]
+    if any(_is_secret_pair(*pair) for pair in pairs):
         return Finding("secret-name", "a secret, by its name")
     return None
+
+
+def _is_secret_pair(name: str, value: str) -> bool:
+    if _TRIVIAL.fullmatch(value) or not value.strip():
+        return False
+    words = [word.lower() for word in _NAME_WORDS.findall(name)]
+    return _is_secret_name(words) and _is_secret_value(words, value)
 
 
 def _is_secret_name(words: list[str]) -> bool:

@@ -269,13 +269,20 @@ def _put_in_parts(
 
 def _begun(s3: Any, source: _Source, target: Mapping[str, str]) -> _Upload | None:
     """The latest unfinished upload of this very content under this very key."""
+    from botocore.exceptions import ClientError
+
     pages = s3.get_paginator("list_multipart_uploads")
-    found = [
-        each
-        for page in pages.paginate(Bucket=target["Bucket"], Prefix=target["Key"])
-        for each in page.get("Uploads", ())
-        if each["Key"] == target["Key"]
-    ]
+    try:
+        found = [
+            each
+            for page in pages.paginate(Bucket=target["Bucket"], Prefix=target["Key"])
+            for each in page.get("Uploads", ())
+            if each["Key"] == target["Key"]
+        ]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "AccessDenied":
+            raise
+        return None  # to put objects, nobody needs the right to look for unfinished ones
     for each in sorted(found, key=lambda each: each["Initiated"], reverse=True):
         pages = s3.get_paginator("list_parts").paginate(**target, UploadId=each["UploadId"])
         parts = {

@@ -14,7 +14,14 @@ from botocore.stub import Stubber
 
 from sift_launcher.cloud import s3 as objects
 from sift_launcher.cloud.s3 import Object, get_file, get_tree, listed, put_file, split
-from sift_launcher.errors import BucketError, ChannelError, CloudUnreachable, OutputError
+from sift_launcher.errors import (
+    AccessDenied,
+    BucketError,
+    ChannelError,
+    CloudRefused,
+    CloudUnreachable,
+    OutputError,
+)
 
 MIB = 1024 * 1024
 
@@ -337,6 +344,38 @@ def test_s3_is_told_the_digest_of_what_it_should_receive(s3: Any, tmp_path: Path
         stub.add_response("put_object", {}, sent | {"ContentMD5": "mgNkuembtIDdJeHwKEyFVQ=="})
         put_file(s3, tmp_path / "a", "s3://data/a")
         stub.assert_no_pending_responses()
+
+
+@pytest.mark.usefixtures("parts_of_5_mib")
+def test_without_the_right_to_look_for_it_an_upload_begins_anew(s3: Any, tmp_path: Path):
+    path = big_file(tmp_path)
+    with Stubber(s3) as stub:
+        stub.add_client_error("list_multipart_uploads", "AccessDenied", http_status_code=403)
+        stub.add_response("create_multipart_upload", {"UploadId": "new"})
+        stub.add_client_error("upload_part", "InternalError", "we stop here")
+        stub.add_client_error("upload_part", "InternalError", "we stop here")
+        stub.add_client_error("upload_part", "InternalError", "we stop here")
+        with pytest.raises(CloudRefused, match="we stop here"):
+            put_file(s3, path, "s3://data/big", resume=True)
+
+
+def test_what_may_not_be_done_is_named_with_the_permission(s3: Any, tmp_path: Path):
+    (tmp_path / "a").write_text("content")
+    calls = {
+        "put_object": lambda: put_file(s3, tmp_path / "a", "s3://data/x/a"),
+        "get_object": lambda: get_file(s3, "s3://data/x/a", tmp_path / "b"),
+        "list_objects_v2": lambda: list(listed(s3, "s3://data/x/")),
+    }
+    told = {}
+    for name, call in calls.items():
+        with Stubber(s3) as stub:
+            stub.add_client_error(name, "AccessDenied", "Access Denied", http_status_code=403)
+            with pytest.raises(AccessDenied) as caught:
+                call()
+        told[name] = str(caught.value)
+    assert "s3:PutObject on arn:aws:s3:::data/x/a" in told["put_object"]
+    assert "s3:GetObject on arn:aws:s3:::data/x/a" in told["get_object"]
+    assert "s3:ListBucket on arn:aws:s3:::data" in told["list_objects_v2"]
 
 
 def test_a_file_that_cannot_be_read_is_named(s3: Any, tmp_path: Path):

@@ -302,6 +302,8 @@ def test_a_parameter_is_refused_for_its_name(name: str, value: str):
         (f"https://me:{MIXED[:12]}@host/x", "password-in-url"),
         (f'{{"password": "{MIXED[:12]}"}}', "assigned-secret"),
         (key(), "private-key"),
+        (f"--lr 0.1 --api-key {MIXED[:20]} --epochs 3", "secret-name"),
+        (f"--password={MIXED[:12]}", "secret-name"),
     ],
 )
 def test_a_parameter_is_refused_for_its_value(value: str, rule: str):
@@ -338,6 +340,7 @@ def test_a_parameter_is_refused_for_its_value(value: str, rule: str):
         ("lr", 1e-3),
         ("model", "gpt2-124M"),
         ("sha", HEX),
+        ("sift_arguments", "--max-tokens 100 --tokenizer gpt2-a1b2 --token-file /run/x1 -p 3"),
     ],
 )
 def test_a_harmless_parameter_travels(name: str, value: object):
