@@ -87,8 +87,12 @@ def test_a_region_that_there_is_not_is_told_at_once(monkeypatch):
 
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setattr("socket.getaddrinfo", nobody)
+    clients = Clients("eu-wets-1")
+    asked = []
+    clients.session.register("before-call", lambda model, **_: asked.append(model.name))
     with pytest.raises(RegionError) as error:
-        cloud_facts(SPEC, Clients("eu-wets-1"), needs_runtime=False)
+        cloud_facts(SPEC, clients, needs_runtime=False)
+    assert asked == []  # botocore would try again and again
     assert str(error.value) == (
         "nobody answers in region eu-wets-1, which is not a known one: did you mean eu-west-1 or "
         "us-west-1?"
