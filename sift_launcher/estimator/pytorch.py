@@ -17,6 +17,7 @@ from sift_launcher.estimator.sdk import (
     LocalSession,
     PipelineSession,
     PyTorch,
+    TrainingInput,
     UploadedCode,
     is_pipeline_variable,
     parse_s3_url,
@@ -88,8 +89,9 @@ class _Sifted(PyTorch):  # type: ignore[misc]
         in SageMaker gets it uploaded, once for the same content."""
         session = self.sagemaker_session
         if not isinstance(session, PipelineSession):
-            is_at_home = isinstance(session, MachineSession)
-            inputs = with_places(inputs, at_home if is_at_home else uploading(session))
+            runs_here = isinstance(session, MachineSession)
+            placed = at_home if runs_here else uploading(session, self.output_kms_key)
+            inputs = with_places(inputs, placed, TrainingInput)
         return super().fit(inputs, *arguments, **keywords)
 
     @classmethod

@@ -23,6 +23,7 @@ from sift_launcher.errors import (
     ResourceNotFound,
     ValidationError,
 )
+from sift_launcher.estimator import sdk
 from sift_launcher.estimator.machine import MachineSession
 from sift_launcher.estimator.pytorch import SiftPyTorch
 from sift_launcher.local.service import LocalTrainingService
@@ -138,6 +139,27 @@ def test_data_is_named_by_its_path_or_address(machine, capfd):
     }
     with pytest.raises(ChannelError, match=r"channel train: .*/nowhere does not exist"):
         estimator().fit({"train": "nowhere"})
+
+
+def test_data_is_spread_and_streamed_as_it_is_asked_for(machine):
+    (machine / "data").mkdir()
+    (machine / "data/a.csv").write_text("1\n")
+    spread = sdk.TrainingInput("data", distribution="ShardedByS3Key", input_mode="FastFile")
+    trained = estimator()
+    trained.fit({"train": spread}, wait=False, job_name="spread")
+    (channel,) = request_of("spread")["InputDataConfig"]
+    assert channel == {
+        "ChannelName": "train",
+        "DataSource": {
+            "FileDataSource": {
+                "FileDataDistributionType": "ShardedByS3Key",
+                "FileUri": f"file://{machine}/data",
+            }
+        },
+        "InputMode": "FastFile",
+    }
+    assert spread.config["DataSource"]["S3DataSource"]["S3Uri"] == "data"
+    trained.latest_training_job.wait(logs="None")
 
 
 def test_what_only_the_cloud_needs_may_be_there_and_does_no_harm(machine):
