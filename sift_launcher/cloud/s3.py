@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -85,7 +86,7 @@ def get_file(s3: Any, uri: str, path: Path, pause: Callable[[float], None] = tim
     there, or changes meanwhile.
     """
     bucket, key = split(uri)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         with partial.open("wb") as file:
             _fetch(s3, bucket, key, file, pause)

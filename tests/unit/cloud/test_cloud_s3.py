@@ -221,6 +221,12 @@ def test_a_connection_that_breaks_again_and_again_is_given_up(s3: Any, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_as_long_as_names_can_be_is_fetched(s3: Any, tmp_path: Path):
+    put(s3, **{"x" * 255: b"content"})
+    get_tree(s3, "s3://data/", tmp_path / "to")
+    assert (tmp_path / "to" / ("x" * 255)).read_bytes() == b"content"
+
+
 def test_a_folder_that_cannot_be_written_is_named(s3: Any, tmp_path: Path):
     put(s3, k=b"1")
     with pytest.raises(OutputError, match=f"cannot write {tmp_path}/none/k"):

@@ -191,6 +191,23 @@ def test_a_file_that_cannot_be_packed_is_named(tmp_path: Path):
         pack(bundle, tmp_path / "code.tar.gz")
 
 
+def test_a_file_that_becomes_shorter_while_it_is_packed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write(tmp_path, "train.py")
+    bundle = list_bundle(tmp_path, "train.py")
+    real = os.read
+
+    def read(descriptor: int, size: int) -> bytes:
+        content = real(descriptor, min(size, 3))
+        os.truncate(tmp_path / "train.py", 3)
+        return content
+
+    monkeypatch.setattr(os, "read", read)
+    with pytest.raises(CodeBundleError, match=r"train\.py became shorter while it was packed"):
+        pack(bundle, tmp_path / "code.tar.gz")
+
+
 def test_an_archive_that_is_there_is_never_written_over(tmp_path: Path):
     write(tmp_path, "train.py", "there.tar.gz")
     with pytest.raises(FileExistsError):

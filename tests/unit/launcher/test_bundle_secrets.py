@@ -160,6 +160,7 @@ def test_some_files_are_secret_only_with_one_in_them(
         "token = '%(token1)s'",
         "token = f'{token1}'",
         "secret = '************1'",
+        "secret = 'a1b1a1b1a1b1a1b1'",
         "secret = 'REDACTED-2024-01'",
         "password = 'password123'",
         "password = 'test1234test'",
@@ -241,6 +242,16 @@ def test_the_text_names_file_line_rule_and_mend_and_never_the_secret(tmp_path: P
         "also id_rsa (private-key), train.py:3 (huggingface-token)"
     )
     assert caught.value.exit_code == 2
+
+
+def test_of_many_files_each_secret_is_named_once(tmp_path: Path):
+    for number in range(6):
+        (tmp_path / f"{number}.py").write_text("x = 1\n" * 20_000)
+    (tmp_path / "0.py").write_text(f"\n\nlogin('{HUGGING_FACE}')\n" + "x = 1\n" * 20_000)
+    with pytest.raises(SecretFound) as caught:
+        list_bundle(tmp_path, "0.py")
+    assert str(caught.value).startswith("0.py, line 3, holds what looks like a Hugging Face token")
+    assert str(caught.value).endswith("or --allow 0.py")
 
 
 @pytest.mark.parametrize(
