@@ -17,6 +17,7 @@ from sift_launcher.errors import CredentialsError, ExtraMissing, RegionError
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 60
 _ATTEMPTS = 5  # with waits between them that grow: throttling ends within seconds
+_ASKED_ONCE = ("pricing",)  # no plan waits for prices
 _CONNECTIONS = 32
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-\d")
 _SET_REGION = "--region us-east-1, or export AWS_REGION=us-east-1"
@@ -75,11 +76,14 @@ class Clients:
         """The client of `service`, as botocore names it: `s3`, `logs`, `service-quotas`."""
         with self._lock:  # sessions are not made for threads; clients are
             if service not in self._made:
+                config = self._config
+                if service in _ASKED_ONCE:
+                    config = config.merge(type(config)(retries={"total_max_attempts": 1}))
                 self._made[service] = self.session.create_client(
                     service,
                     region_name=_home(service, self.region),
                     endpoint_url=self._wished_endpoint,  # others botocore finds, by service
-                    config=self._config,
+                    config=config,
                 )
             return self._made[service]
 

@@ -41,6 +41,7 @@ def explained(permission: str, what: str = "", profile: str | None = None) -> It
     """
     require_botocore()
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -48,6 +49,11 @@ def explained(permission: str, what: str = "", profile: str | None = None) -> It
         raise refusal(error.response, permission, what, profile) from error
     except BotoCoreError as error:
         raise _failure(error, what or permission, profile) from error
+    except ResponseParserError as error:
+        raise CloudUnreachable(
+            f"AWS is not reached ({what or permission}): what answers is none of its services: "
+            "is there a proxy or a login page of the network in between?"
+        ) from error
 
 
 def refusal(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -19,7 +19,7 @@ from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
 from sift_launcher.cloud.facts import Prices
 from sift_launcher.cloud.question import Question
-from sift_launcher.errors import PriceUnknown, SiftLaunchError
+from sift_launcher.errors import CloudRefused, CloudUnreachable, PriceUnknown, SiftLaunchError
 from sift_launcher.job_spec import JobSpec
 from sift_launcher.local.records import write_json
 from sift_launcher.paths import state_folder
@@ -32,38 +32,41 @@ _MEND = "--price USD says what an hour of an instance costs"
 class Asked:
     """Prices that are known, or are on their way."""
 
-    known: Prices | None = None
-    problem: str = ""
+    known: Callable[[], Prices | None]
     question: Question[Prices] | None = None
 
     def answer(self, patience_seconds: float) -> tuple[Prices | None, str]:
         """The prices, else None and the reason. Waits for them no longer than that."""
         if self.question is None:
-            return self.known, self.problem
+            return self.known(), ""
         try:
             return self.question.answer(patience_seconds), ""
         except TimeoutError:
-            told = f"AWS's price list has not answered within {patience_seconds:g} s"
+            problem = f"AWS's price list has not answered within {patience_seconds:g} s"
         except SiftLaunchError as error:
-            told = str(error)
-        if self.known is not None:  # an old one is better than none, and says how old it is
-            return self.known, ""
-        return None, f"{told}: {_MEND}"
+            problem = str(error)
+        # An old price is better than none, and says how old it is; a new one may lack spot alone.
+        found = self.known()
+        return (found, "") if found else (None, f"{problem}: {_MEND}")
 
 
 def ask_prices(spec: JobSpec, clients: Clients, now: float | None = None) -> Asked:
     """What `spec`'s instance costs: as the user says, else as it was lately, else asks AWS."""
     if spec.price_dollars is not None:
-        return Asked(Prices(spec.price_dollars, source="--price"))
+        said = Prices(spec.price_dollars, source="--price")
+        return Asked(lambda: said)
     now = time.time() if now is None else now
+
+    def known() -> Prices | None:
+        kept = _kept(clients.region, spec.instance)
+        return _prices(kept, spec.spot) if kept else None
+
     kept = _kept(clients.region, spec.instance)
     if kept is not None and _is_fresh(kept, now, spec.spot):
-        return Asked(_prices(kept, spec.spot))
-    known = _prices(kept, spec.spot) if kept else None
+        return Asked(known)
     if clients.endpoint is not None:
-        return Asked(known, "" if known else f"a stand-in for AWS has no price list: {_MEND}")
-    question = Question(lambda: _fetch(spec.instance, spec.spot, clients, now))
-    return Asked(known, question=question)
+        return Asked(known, Question(lambda: _of_stand_in(spec.instance, clients)))
+    return Asked(known, Question(lambda: _fetch(spec.instance, spec.spot, clients, now)))
 
 
 def selling_regions(instance: str, clients: Clients) -> list[str]:
@@ -116,22 +119,33 @@ class _Kept:
 
 def _fetch(instance: str, is_spot: bool, clients: Clients, now: float) -> Prices:
     share = Question(lambda: spot_share(instance, clients)) if is_spot else None
-    kept = _Kept(_training_price(instance, clients), now)
+    kept = _Kept(_training_price(instance, clients)[0], now)
+    _keep(clients.region, instance, kept)
     if share is not None:
         kept = replace(kept, spot_asked=True)
         with suppress(SiftLaunchError):  # nobody promises it: a plan goes without
             kept = replace(kept, spot_share=share.answer())
-    _keep(clients.region, instance, kept)
+        _keep(clients.region, instance, kept)
     return _prices(kept, is_spot)
 
 
-def _training_price(instance: str, clients: Clients) -> float:
+def _of_stand_in(instance: str, clients: Clients) -> Prices:
+    """What a stand-in for AWS says, such as a rehearsal; no spot market comes with it."""
+    try:
+        price, date = _training_price(instance, clients)
+    except (CloudRefused, CloudUnreachable) as error:
+        raise PriceUnknown("a stand-in for AWS has no price list") from error
+    return Prices(price, source=f"a stand-in's price list, {date or 'undated'}")
+
+
+def _training_price(instance: str, clients: Clients) -> tuple[float, str]:
+    """The price, and the day on which it was published."""
     filters = {"regionCode": clients.region, "instanceName": instance}
     for product in _products("AmazonSageMaker", filters, clients):
         attributes = product["product"]["attributes"]
         if _is_training(attributes, instance):
             for price in _on_demand(product):
-                return price
+                return price, str(product.get("publicationDate", ""))[:10]
     raise PriceUnknown(f"AWS's price list has no {instance} for training in {clients.region}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aws_stand_in import ROLE, StandInAws
 from botocore import exceptions as of
+from botocore.parsers import ResponseParserError
 from stubbed import StubbedClients
 
 from sift_launcher.cloud.buckets import check_bucket, check_channel
@@ -357,6 +358,12 @@ FAILURES: list[tuple[Exception, type[SiftLaunchError], str]] = [
         of.ParamValidationError(report="Missing required parameter: Bucket"),
         ValidationError,
         "looking: Parameter validation failed: Missing required parameter: Bucket",
+    ),
+    (
+        ResponseParserError("Unable to parse response, invalid XML received"),
+        CloudUnreachable,
+        "AWS is not reached (looking): what answers is none of its services: is there a proxy or a "
+        "login page of the network in between?",
     ),
     (
         of.UnknownServiceError(service_name="x", known_service_names="y"),

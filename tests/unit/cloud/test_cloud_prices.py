@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aws_stand_in import StandInAws
 from botocore.stub import ANY
+from cli_runner import wait_until
 from stubbed import StubbedClients, answer_always
 
 from sift_launcher.cloud.client import Clients
@@ -85,8 +86,9 @@ def test_a_price_holds_for_a_day_and_is_then_asked_again():
     clients = StubbedClients()
     stub_list(clients, TRAINING)
     prices(SPEC, clients)
-    assert ask_prices(SPEC, clients, NOON + DAY - 1).known == PRICE
-    assert ask_prices(SPEC, clients, NOON + DAY - 1).question is None
+    asked = ask_prices(SPEC, clients, NOON + DAY - 1)
+    assert asked.question is None
+    assert asked.answer(0) == (PRICE, "")
     stub_list(clients, product("1.5", usagetype="EUW1-Train:ml.g5.xlarge"))
     later, _ = prices(SPEC, clients, NOON + DAY)
     assert later == Prices(1.5, None, "AWS's price list, 2026-11-22")
@@ -147,17 +149,39 @@ def test_an_answer_that_does_not_come_is_not_waited_for():
     assert answer == (None, f"AWS's price list has not answered within 0.1 s: {MEND}")
 
 
-def test_a_stand_in_for_aws_is_not_asked_but_known_prices_count(aws, monkeypatch):
+def test_a_stand_in_that_has_no_price_list_says_so(aws, here, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
-    stand_in = Clients("eu-west-1")
-    assert ask_prices(SPEC, stand_in, NOON).question is None
     problem = f"a stand-in for AWS has no price list: {MEND}"
-    assert prices(SPEC, stand_in) == (None, problem)
-    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert prices(SPEC, Clients("eu-west-1")) == (None, problem)
+
+
+def test_what_aws_said_counts_for_a_stand_in_too(aws, monkeypatch):
     clients = StubbedClients()
     stub_list(clients, TRAINING)
     prices(SPEC, clients)
-    assert prices(SPEC, stand_in, NOON + 9 * DAY) == (PRICE, "")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
+    assert prices(SPEC, Clients("eu-west-1"), NOON + 9 * DAY) == (PRICE, "")
+
+
+def test_the_prices_of_a_stand_in_are_told_as_its_own_and_not_kept(here):
+    clients = StubbedClients()
+    clients.endpoint = "http://127.0.0.1:1"
+    dated = json.loads(TRAINING) | {"publicationDate": "2024-12-01T00:00:00Z"}
+    stub_list(clients, json.dumps(dated))
+    stub_list(clients, TRAINING)
+    source = "a stand-in's price list, {}"
+    assert prices(SPOT, clients) == (Prices(1.408, None, source.format("2024-12-01")), "")
+    assert prices(SPOT, clients) == (Prices(1.408, None, source.format("undated")), "")
+    assert not here.exists()
+
+
+def test_the_list_is_asked_once_and_not_again_and_again(aws, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
+    clients = Clients("eu-west-1")
+    sent = []
+    clients("pricing").meta.events.register("before-send", lambda **_: sent.append(1))
+    prices(SPEC, clients)  # which moto answers with an error
+    assert sent == [1]
 
 
 def test_a_broken_price_on_disk_is_asked_again(here):
@@ -204,6 +228,20 @@ def test_spot_is_estimated_from_what_ec2s_market_asks_of_its_on_demand_price():
 
 def test_without_a_spot_market_there_is_no_estimate():
     assert prices(SPOT, spot_clients()) == (PRICE, "")
+
+
+def test_a_market_that_answers_late_costs_the_estimate_alone():
+    never = threading.Event()
+    clients = spot_clients("0.4")
+    clients("ec2").meta.events.register_first(
+        "before-parameter-build.ec2.DescribeSpotPriceHistory",
+        lambda **_: never.wait(20) and None,
+    )
+    asked = ask_prices(SPOT, clients, NOON)
+    wait_until(lambda: asked.known() is not None, 20)
+    answer = asked.answer(0)
+    never.set()
+    assert answer == (PRICE, "")
 
 
 def test_a_market_that_may_not_be_asked_costs_the_estimate_alone():
