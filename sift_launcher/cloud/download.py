@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from glob import escape
 from io import BufferedRandom
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +20,7 @@ from sift_launcher.errors import BucketError, CloudUnreachable, OutputError, Res
 _CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.5
+_WRITTEN_ANEW = frozenset({"PreconditionFailed", "412"})
 
 
 def download(
@@ -105,6 +107,8 @@ def _bring(s3: Any, sleep: Callable[[float], object], file: _File) -> None:
             _grow(s3, file, growing, sleep)
         os.utime(file.partial, (file.modified, file.modified))
         file.partial.replace(file.path)
+        for of_another_state in file.path.parent.glob(f".{escape(file.path.name)}.*.part"):
+            of_another_state.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot write {file.path} ({error.strerror}): make room there, or name another folder "
@@ -131,10 +135,20 @@ def _grow(s3: Any, file: _File, growing: BufferedRandom, sleep: Callable[[float]
 
 
 def _fetch(s3: Any, file: _File, growing: BufferedRandom) -> None:
+    from botocore.exceptions import ClientError
+
     there = growing.seek(0, os.SEEK_END)
     if there >= file.size:
         return
     rest = {"Range": f"bytes={there}-"} if there else {}
-    got = s3.get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag, **rest)
+    try:
+        got = s3.get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag, **rest)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _WRITTEN_ANEW:
+            raise
+        raise BucketError(
+            f"s3://{file.bucket}/{file.key} was written anew while it was read: run the command "
+            "again"
+        ) from error
     for chunk in got["Body"].iter_chunks(_CHUNK_BYTES):
         growing.write(chunk)

@@ -14,7 +14,7 @@ from sift_launcher import catalogue
 from sift_launcher.catalogue import CloudEntry
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
-from sift_launcher.cloud.job import CloudJob, clients_of, ended_entry
+from sift_launcher.cloud.job import CloudJob, clients_of
 from sift_launcher.errors import CloudUnreachable, ResourceNotFound, SiftLaunchError
 from sift_launcher.job_list import JobLine, line_of
 from sift_launcher.jobs import status_of
@@ -85,15 +85,14 @@ def _states(clients: Clients, entries: dict[str, CloudEntry]) -> dict[str, Statu
     ended = [name for name, state in states.items() if state["TrainingJobStatus"] in ENDED]
     asked = ended[:_DESCRIBED_AT_MOST]  # newest first; those left out are next time's
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        ends = pool.map(lambda name: _remembered_end(entries[name], clients), asked)
+        ends = pool.map(lambda name: _end(entries[name], clients), asked)
         return states | dict(zip(asked, ends, strict=True))
 
 
-def _remembered_end(entry: CloudEntry, clients: Clients) -> Status:
-    """How the job ended, with the seconds that are billed, which a listing does not tell."""
-    status = status_of(CloudJob(entry, clients).describe())
-    catalogue.remember(ended_entry(entry, status))
-    return status
+def _end(entry: CloudEntry, clients: Clients) -> Status:
+    """How the job ended, with the seconds that are billed, which a listing does not tell. The
+    catalogue keeps it."""
+    return status_of(CloudJob(entry, clients).describe())
 
 
 def _summaries(clients: Clients, since: float | None = None) -> Iterator[dict[str, Any]]:

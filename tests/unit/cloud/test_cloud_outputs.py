@@ -129,6 +129,8 @@ def test_outputs_and_checkpoints_are_brought_once(s3: Any, tmp_path: Path):
         "checkpoints/epoch-1/state.pt",
     ]
     assert [path.read_bytes() for path in brought] == [b"model", b"output", b"state"]
+    made = s3.head_object(Bucket=BUCKET, Key="job/output/model.tar.gz")["LastModified"]
+    assert brought[0].stat().st_mtime == made.timestamp()
     there = [path.stat().st_ino for path in brought]
     put(s3, "job/output/output.tar.gz", b"newer output")
     again = download(s3, job, tmp_path)
@@ -197,6 +199,19 @@ def test_half_of_an_object_that_was_written_anew_is_not_completed(s3: Any, tmp_p
     put(s3, "job/output/model.tar.gz", b"abcdefghij")
     (path,) = download(s3, ended(), tmp_path)
     assert path.read_bytes() == b"abcdefghij"
+    assert [path.name for path in (tmp_path / "output").iterdir()] == ["model.tar.gz"]
+
+
+def test_two_states_of_an_object_are_never_mixed(s3: Any, tmp_path: Path):
+    put(s3, "job/output/model.tar.gz", b"0123456789")
+    breaking = Breaking(s3, 4, None)
+
+    def write_anew(_: float) -> None:
+        put(s3, "job/output/model.tar.gz", b"abcdefghij")
+
+    with pytest.raises(BucketError, match="was written anew while it was read"):
+        download(breaking, ended(), tmp_path, sleep=write_anew)
+    assert not (tmp_path / "output" / "model.tar.gz").exists()
 
 
 def test_a_job_that_left_nothing_says_where_nothing_is(s3: Any, tmp_path: Path):
