@@ -86,8 +86,9 @@ class Job(Protocol):
     def stop(self, *, kill: bool = False) -> None:
         """Asks it to stop and returns at once. Raises JobHasEnded."""
 
-    def receipt(self) -> tuple[Receipt, Path]:
-        """The receipt of all ranks, and the folder it lies in. Raises ResourceNotFound."""
+    def receipt(self, *, quickly: bool = False) -> tuple[Receipt, Path]:
+        """The receipt of all ranks, and the folder it lies in. Raises ResourceNotFound, with
+        `quickly` also when it would take long to be had."""
 
     def download(self, folder: Path) -> list[Path]:
         """Brings outputs and checkpoints below `folder`; returns the files that are there now.

@@ -259,7 +259,7 @@ def _receipt(job: Job) -> str:
     from sift_launcher.receipts import one_line
 
     try:
-        receipt, _ = job.receipt()
+        receipt, _ = job.receipt(quickly=True)
     except ResourceNotFound:
         return ""
     return one_line(receipt)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _WATCH_ATTEMPTS = 2  # the watch itself tries again, and tells of it at once
 _WATCH_READ_SECONDS = 20
+_QUICKLY_BYTES = 64 << 20
 
 T = TypeVar("T")
 
@@ -125,8 +126,9 @@ class CloudJob:
                 f"job {self.name} is over ({status}): there is nothing to stop"
             ) from None
 
-    def receipt(self) -> tuple[Receipt, Path]:
-        """The receipt of all ranks, priced, and the folder it lies in. Raises ResourceNotFound."""
+    def receipt(self, *, quickly: bool = False) -> tuple[Receipt, Path]:
+        """The receipt of all ranks, priced, and the folder it lies in. Raises ResourceNotFound,
+        with `quickly` also when it lies in a large archive."""
         from sift_launcher.cloud.receipt import fetched_receipt
 
         price = None if self.entry.is_rehearsal else self.entry.dollars_per_hour
@@ -135,6 +137,7 @@ class CloudJob:
             self.describe(),
             catalogue.folder_of(self.entry),
             None if price is None else price * self.entry.count,
+            _QUICKLY_BYTES if quickly else None,
         )
 
     def download(self, folder: Path) -> list[Path]:

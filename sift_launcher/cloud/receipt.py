@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,11 +28,16 @@ RUNTIME_STATE = ".sift"
 
 
 def fetched_receipt(
-    s3: Any, description: Mapping[str, Any], cache: Path, dollars_per_hour: float | None
+    s3: Any,
+    description: Mapping[str, Any],
+    cache: Path,
+    dollars_per_hour: float | None,
+    largest_archive: int | None = None,
 ) -> tuple[Receipt, Path]:
     """The receipt of all ranks, and the folder below `cache` that it lies in.
 
     `dollars_per_hour` is the price of all instances together; None leaves the saving unpriced.
+    Archives of more than `largest_archive` bytes are left alone: all of one may have to be read.
     Of a job that has ended it is fetched once. Raises ResourceNotFound when there is none.
     """
     name = str(description["TrainingJobName"])
@@ -39,7 +45,7 @@ def fetched_receipt(
     final, live = cache / "receipt", cache / "receipt-so-far"
     if not final.exists():
         with _fresh_folder(cache) as fresh:
-            if has_ended and _take_from_outputs(s3, description, fresh):
+            if has_ended and _take_from_outputs(s3, description, fresh, largest_archive):
                 fresh.rename(final)
             elif _take_from_checkpoints(s3, description, fresh):
                 shutil.rmtree(live, ignore_errors=True)
@@ -55,7 +61,9 @@ def fetched_receipt(
     return _priced(receipt, dollars_per_hour), folder
 
 
-def _take_from_outputs(s3: Any, description: Mapping[str, Any], folder: Path) -> bool:
+def _take_from_outputs(
+    s3: Any, description: Mapping[str, Any], folder: Path, largest_archive: int | None
+) -> bool:
     """Extracts the receipts from the archives of the outputs; whether there were any."""
     from sift_launcher.cloud.job import results_uri
 
@@ -63,28 +71,47 @@ def _take_from_outputs(s3: Any, description: Mapping[str, Any], folder: Path) ->
     bucket, prefix = objects.split(results + "/")
     for each in objects.listed(s3, results + "/"):
         path = PurePosixPath(each.key.removeprefix(prefix))
-        if path.name == _ARCHIVE:  # a stand-in's other hosts have archives of their own
-            uri = f"s3://{bucket}/{each.key}"
-            with explained(f"s3:GetObject on arn:aws:s3:::{bucket}/{each.key}", uri):
-                body = s3.get_object(Bucket=bucket, Key=each.key)["Body"]
-                _extract_receipts(uri, body, folder / path.parent)
+        # A stand-in's other hosts have archives of their own.
+        if path.name != _ARCHIVE or (largest_archive is not None and each.size > largest_archive):
+            continue
+        uri = f"s3://{bucket}/{each.key}"
+        with (
+            explained(f"s3:GetObject on arn:aws:s3:::{bucket}/{each.key}", uri),
+            closing(s3.get_object(Bucket=bucket, Key=each.key)["Body"]) as body,
+        ):
+            _extract_receipts(uri, body, folder / path.parent)
     return any(folder.rglob("receipt*.json"))
 
 
 def _extract_receipts(uri: str, body: Any, folder: Path) -> None:
-    """Reads the archive once, from its beginning, and keeps the receipts alone."""
+    """Reads the archive from its beginning until the receipts of all ranks were there."""
+    ranks = 0
     try:
         with tarfile.open(fileobj=body, mode="r|gz") as archive:
             for member in archive:
                 name = str(PurePosixPath(member.name))
-                is_receipt = _RECEIPT.fullmatch(name) and member.size <= _LARGEST_BYTES
-                if is_receipt and (source := archive.extractfile(member)) is not None:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    (folder / name).write_bytes(source.read())
+                source = archive.extractfile(member) if _is_receipt(name, member.size) else None
+                if source is None:
+                    continue
+                content = source.read()
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+                ranks += name.endswith(".json")
+                if ranks == _world_size(content):
+                    return
     except (tarfile.TarError, EOFError) as error:
-        raise ResourceNotFound(
-            f"{uri} is no whole archive ({error}): nothing is read of it"
-        ) from error
+        raise ResourceNotFound(f"{uri} is no whole archive: {error}") from error
+
+
+def _is_receipt(name: str, size: int) -> bool:
+    return _RECEIPT.fullmatch(name) is not None and size <= _LARGEST_BYTES
+
+
+def _world_size(content: bytes) -> int | None:
+    """How many ranks the job had, as the receipt of one tells; None of another file."""
+    with suppress(ValueError, KeyError, TypeError):
+        return int(json.loads(content)["world_size"])
+    return None
 
 
 def _take_from_checkpoints(s3: Any, description: Mapping[str, Any], folder: Path) -> bool:

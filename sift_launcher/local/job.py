@@ -77,7 +77,7 @@ class LocalJob:
         ask = self._service.kill_training_job if kill else self._service.stop_training_job
         ask(TrainingJobName=self.name)
 
-    def receipt(self) -> tuple[Receipt, Path]:
+    def receipt(self, *, quickly: bool = False) -> tuple[Receipt, Path]:
         """The receipt of all ranks, and the folder it lies in. Raises ResourceNotFound."""
         from sift_launcher.receipts import job_receipt
 

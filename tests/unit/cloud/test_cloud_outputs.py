@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ def test_hosts_with_archives_of_their_own_are_one_job(s3: Any, tmp_path: Path):
     put(s3, "job/output/algo-2/output.tar.gz", archive(**{"receipt.json": receipt()}))
     merged, _ = fetched_receipt(s3, ended(), tmp_path, None)
     assert merged.samples.seen == 20
+
+
+def test_of_a_large_archive_no_more_is_read_than_holds_the_receipts(s3: Any, tmp_path: Path):
+    files = {"receipt.json": receipt(), "receipt-1.json": receipt(1)}
+    put(s3, "job/output/output.tar.gz", archive(**files, data=os.urandom(1 << 20))[: 1 << 19])
+    merged, _ = fetched_receipt(s3, ended(), tmp_path / "all", None)
+    assert merged.samples.seen == 20
+    with pytest.raises(ResourceNotFound):
+        fetched_receipt(s3, ended(), tmp_path / "quickly", None, largest_archive=1000)
 
 
 def test_a_running_job_s_receipt_is_what_it_saved_with_its_checkpoints(s3: Any, tmp_path: Path):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -304,3 +307,75 @@ def test_a_watch_that_is_closed_asks_nothing_more(aws: StandInAws):
     watch.close()
     watch._thread.join(5)
     assert not watch._thread.is_alive()
+
+
+class Wire:
+    """A connection to a server that can be cut: nobody answers then, and what was open breaks."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+        self._open: list[socket.socket] = []
+        self._listener = self._listen(("127.0.0.1", 0))
+        self.address = self._listener.getsockname()
+
+    def cut(self) -> None:
+        for each in (self._listener, *self._open):
+            # What a thread waits for ends with this, and not with its being closed.
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._listener = self._listen(self.address)
+
+    def _listen(self, address: tuple[str, int]) -> socket.socket:
+        listener = socket.create_server(address)
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                ours, _ = listener.accept()
+                theirs = socket.create_connection(self._address)
+                self._open += [ours, theirs]
+                for pair in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while content := source.recv(1 << 16):
+                target.sendall(content)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_a_wire_that_is_cut_while_a_job_is_followed_loses_no_line(aws: StandInAws):
+    port = int(aws.endpoint.rpartition(":")[2])
+    wire = Wire(("127.0.0.1", port))
+    logs = StandInAws(f"http://127.0.0.1:{wire.address[1]}").client("logs")
+    watched = Watched(aws, described("Training"))
+    watched.prints("algo-1-1", "one")
+    watch = CloudJob(entry(), PlayedClients(aws, watched.sagemaker, logs=logs)).watch()
+    content, notices = b"", []
+
+    def look_until(seen: Callable[[], bool]) -> None:
+        nonlocal content
+        deadline = time.monotonic() + 30
+        while not seen():
+            assert time.monotonic() < deadline
+            watch.status()
+            content += b"".join(watch.read())
+            notices.extend(watch.notices())
+            time.sleep(0.01)
+
+    look_until(lambda: content == b"one\n")
+    wire.cut()
+    watched.prints("algo-1-1", "two")
+    look_until(lambda: len(notices) == 1)
+    wire.mend()
+    look_until(lambda: content == b"one\ntwo\n")
+    watch.close()
+    wire.cut()
+    assert notices[0].startswith("the connection is lost (")
+    assert notices[1] == "the connection is back"
