@@ -16,8 +16,9 @@ from smart_sifting.checkpoints.states import State, States
 from smart_sifting.checkpoints.whole_file import replaceable, sweep, write_whole
 from smart_sifting.errors import ReceiptException
 from smart_sifting.job_report import JobReport
-from smart_sifting.ranks import same_on_all_ranks, world_size
+from smart_sifting.ranks import same_on_all_ranks
 from smart_sifting.receipt import Receipt, Resumed
+from smart_sifting.sift_config.job_config import SiftConfig
 from smart_sifting.sifter import DataName, Sifter
 
 SCHEMA = 1
@@ -83,6 +84,7 @@ class Keeper:
         named = not hasattr(target, "write")
         whole = named and self._scratch() and replaceable(path)
         if whole and write_whole(path, self.states.folder, save_to, self._saved):
+            self.states.look_old()
             return None
         result = save_to(target)
         if not named:
@@ -235,16 +237,6 @@ class Keeper:
 
     # -- a loader begins to train --------------------------------------------------------------
 
-    def delay_left(self, data: DataName, delay: int) -> int:
-        """The delay of a loader over such data whose role is not known yet.
-
-        Among ranks it is settled only with the role, so that all have the same.
-        """
-        if world_size() > 1:
-            return delay
-        state = self._staged_for(data, None)
-        return delay if state is None else max(0, delay - int(state["steps"]))
-
     @property
     def resumes(self) -> bool:
         """Whether a state is there to be taken up."""
@@ -270,7 +262,7 @@ class Keeper:
                 self._report.note("the sifting state is not used: another rank has none like it")
             self._staged = None
         data = next(data for data, known in self._sifters if known() is sifter)
-        state = self._staged_for(data, sifter.config.to_json())
+        state = self._staged_for(data, sifter.config)
         if self._staged is None or state is None:
             return False
         self._taken[str(data)] += 1
@@ -278,14 +270,14 @@ class Keeper:
         sifter.resume(state if own else {**state, "carried": []})
         return True
 
-    def _staged_for(self, data: DataName, config: str | None) -> State | None:
+    def _staged_for(self, data: DataName, config: SiftConfig) -> State | None:
         """A loader made anew finds the state of the one before it, where it has none of its own."""
         if self._staged is None:
             return None
         states = [
             each["state"]
             for each in self._staged["sifters"]
-            if each["data"] == data and config in (None, each["config"])
+            if each["data"] == data and each["config"] == config.to_json()
         ]
         return states[min(self._taken[str(data)], len(states) - 1)] if states else None
 

@@ -47,11 +47,11 @@ class States:
                 part.unlink(missing_ok=True)
             raise
         self._prune(rank)
+        self.look_old()
 
     def make_folder(self) -> None:
         """Make the folder, if the checkpoints' own is there or can be. Raises ``OSError``."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.look_old()
 
     def look_old(self) -> None:
         """A script that takes the newest entry of its folder must not take this one."""

@@ -122,13 +122,13 @@ class Discoverer:
 
     def plan(self, loader: DataLoader[Any], watch: Watch) -> EpochPlan | None:
         """The coming epoch over a loader, if it is the one that is sifted."""
-        shape = self.shape(loader)
         if watch.sifter is not None:
-            return watch.sifter.plan(shape)
-        keeper, delay = self.report.keeper, self.config.sift_delay
-        if keeper is not None and not self.config.repeat_delay_per_epoch:
-            delay = keeper.delay_left(data_of(loader), delay)
-        return planned_epoch(self.config, shape, delay)
+            return watch.sifter.plan(self.shape(loader))
+        return self._first_plan(loader)
+
+    def _first_plan(self, loader: DataLoader[Any]) -> EpochPlan | None:
+        """A loader's first epoch, had the job not been interrupted."""
+        return planned_epoch(self.config, self.shape(loader), self.config.sift_delay)
 
     @property
     def resumes(self) -> bool:
@@ -263,7 +263,8 @@ class Discoverer:
             watch.resumed = self.report.keeper.take_up(watch.sifter, agree=world_size() > 1)
         self._nothing_to_sift = False
         self._trained_on.append(data_of(loader))
-        self._fit_schedules(loader, watch, self.length)
+        # A script restores its schedule as it was built: from the length told in the beginning.
+        self._fit_schedules(loader, watch, self._first_length if watch.resumed else self.length)
         self.report.settle("forward", reason)
         self.report.loader(watch.name, "training", reason)
 
@@ -283,6 +284,10 @@ class Discoverer:
             "it was not",
             true,
         )
+
+    def _first_length(self, loader: DataLoader[Any]) -> int:
+        plan = self._first_plan(loader)
+        return self.plain_length(loader) if plan is None else plan.batches
 
     def _admit_length(
         self, loader: DataLoader[Any], watch: Watch, consequence: str, true: int | None = None

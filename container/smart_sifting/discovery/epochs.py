@@ -229,7 +229,7 @@ class WatchedEpoch:
         self._discoverer.end_watching(self._watch)
         if verdict is Verdict.SIFT:
             if self._watch.resumed:
-                # Among ranks, it is known only now what is left of the delay.
+                # The delay may be over.
                 self._plan = self._discoverer.plan(self._loader, self._watch)
             self._begin_sifting()
         else:

@@ -58,7 +58,7 @@ def enable_sifting(
 
 def _sift_the_rest_of_an_epoch() -> None:
     """A Trainer that resumes in the middle of an epoch makes a loader of its own for the rest."""
-    module = import_module("transformers.trainer")
+    module: Any = import_module("transformers.trainer")
     current = module.skip_first_batches
     if hasattr(current, "plain"):
         return
