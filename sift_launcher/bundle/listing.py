@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,46 +92,39 @@ class _Walk:
         pending = [_Folder("", git, sift, (), False)]
         while pending:
             folder = pending.pop()
-            here, entries = self._read(folder)
+            place = f"{self._root}/{folder.path}"
+            with _readable(place):
+                here = _identity(os.stat(place))  # noqa: PTH116 - of many folders
             if here in folder.above:
                 continue  # a link back to a folder above
+            may_leave = folder.path != "" and not self._script.startswith(folder.path)
+            if may_leave and here in self._excluded:
+                self.left_out.append(folder.path)
+                continue
+            with _readable(place), os.scandir(place) as found:
+                entries = list(found)
             names = {entry.name for entry in entries}
-            if self._is_foreign(folder, here, names):
+            if may_leave and self._is_foreign(folder, names):
                 self.left_out.append(folder.path)
                 continue
             git, sift = self._rules(folder, names)
             inside = _Folder(folder.path, git, sift, (*folder.above, here), folder.is_ignored)
             for entry in entries:
                 path = folder.path + entry.name
-                if entry.is_dir():
+                is_folder, is_file = _kind(entry)
+                if is_folder:
                     if (below := self._enter(path, entry.name, inside)) is not None:
                         pending.append(below)
-                elif not entry.is_file():
+                elif not is_file:
                     continue  # sockets, pipes, devices, broken links
                 elif self._takes(path, entry.name, inside):
                     yield CodeFile(path, entry.stat().st_size)
                 elif not inside.is_ignored:
                     self.left_out.append(path)
 
-    def _read(self, folder: _Folder) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
-        path = f"{self._root}/{folder.path}"
-        try:
-            status = os.stat(path)  # noqa: PTH116 - of many folders
-            with os.scandir(path) as entries:
-                return _identity(status), list(entries)
-        except OSError as error:
-            raise CodeBundleError(
-                f"cannot read {path} ({error.strerror}): --source-dir names the folder that "
-                "travels with the job"
-            ) from error
-
-    def _is_foreign(self, folder: _Folder, here: tuple[int, int], names: set[str]) -> bool:
-        """Whether it is the output folder, another job's output, or an environment."""
-        if not folder.path or folder.is_ignored or self._script.startswith(folder.path):
-            return False
-        if here in self._excluded:
-            return True
-        if folder.sift.verdict(folder.path[:-1], True) is False:
+    def _is_foreign(self, folder: _Folder, names: set[str]) -> bool:
+        """Whether it is another job's output, or an environment."""
+        if folder.is_ignored or folder.sift.verdict(folder.path[:-1], True) is False:
             return False
         if JOB_OUTPUT_MARK[0] in names:
             mark = "/".join(JOB_OUTPUT_MARK)
@@ -177,6 +171,26 @@ class _Walk:
         if name.endswith(_FILE_ENDINGS_LEFT_OUT):
             return False
         return inside.git.verdict(path, False) is not True
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CodeBundleError(
+            f"cannot read {path} ({error.strerror}): --source-dir names the folder that travels "
+            "with the job"
+        ) from error
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Whether it is a folder, and whether it is a file."""
+    try:
+        is_folder = entry.is_dir()
+        return is_folder, not is_folder and entry.is_file()
+    except OSError:  # a link to itself, or into a folder that is closed
+        return False, False
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -48,6 +48,16 @@ def test_the_output_folder_and_other_jobs_outputs_stay_behind(tmp_path: Path):
     assert bundle.left_out == ("old/", "sift-output/")
 
 
+def test_a_source_folder_that_is_the_output_folder_too_travels(tmp_path: Path):
+    write(tmp_path, "train.py", "sub/a.py", "sub/train.py")
+    assert names(list_bundle(tmp_path, "train.py", exclude=[tmp_path])) == [
+        "sub/a.py", "sub/train.py", "train.py",
+    ]  # fmt: skip
+    assert names(list_bundle(tmp_path, "sub/train.py", exclude=[tmp_path / "sub"])) == [
+        "sub/a.py", "sub/train.py", "train.py",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("gitignore", "kept"),
     [
@@ -89,6 +99,7 @@ def test_links_are_followed_once(tmp_path: Path):
     (tmp_path / "code/shared").symlink_to("../shared")
     (tmp_path / "code/loop").symlink_to(".")
     (tmp_path / "code/broken").symlink_to("nowhere")
+    (tmp_path / "code/itself").symlink_to("itself")
     bundle = list_bundle(tmp_path / "code", "train.py")
     assert names(bundle) == ["shared/util.py", "train.py"]
     pack(bundle, tmp_path / "code.tar.gz")
