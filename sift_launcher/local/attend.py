@@ -31,9 +31,6 @@ class Ending:
     told_to_stop: frozenset[str] = frozenset()
     """The hosts that still ran when SIGTERM was sent."""
 
-    were_killed: bool = False
-    """Some had to be, in the middle of whatever they did."""
-
     @property
     def is_interrupted(self) -> bool:
         """The instances were taken back: the job begins again."""
@@ -43,7 +40,7 @@ class Ending:
     def is_orderly(self) -> bool:
         """Every host ended by itself, none by a signal: what it wrote is whole."""
         codes = [end.exit_code for end in self.ends.values()]
-        return not self.were_killed and all(code is not None and code < 128 for code in codes)
+        return all(code is not None and code < 128 for code in codes)
 
 
 class Halts(Protocol):
@@ -91,7 +88,6 @@ class Attendance:
         self._kill_moment = math.inf
         self._stopped: str | None = None
         self._told_to_stop: frozenset[str] | None = None
-        self._were_killed = False
 
     def until_all_ended(self, wait: Callable[[float], None]) -> Ending:
         """`wait` returns when a host may have ended or a wish was left, or after the seconds."""
@@ -102,8 +98,7 @@ class Attendance:
                 self._kill()
             seconds = self._next_look()
             wait(seconds if seconds > 0 else _KILL_AGAIN_SECONDS)
-        told = self._told_to_stop or frozenset()
-        return Ending(self._ends, self._stopped, told, self._were_killed)
+        return Ending(self._ends, self._stopped, self._told_to_stop or frozenset())
 
     def _look(self) -> dict[str, HostEnd]:
         for name, host in self._hosts.items():
@@ -134,7 +129,6 @@ class Attendance:
             self._hosts[name].terminate()
 
     def _kill(self) -> None:
-        self._were_killed = True
         self._listener.before_kill()
         for host in self._hosts.values():
             host.kill()

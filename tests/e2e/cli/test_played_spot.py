@@ -47,7 +47,7 @@ def train(*waits: int, code: int = 0) -> str:
     return TRAIN.format(waits=waits, code=code)
 
 
-@pytest.mark.parametrize("code", [0, 3])
+@pytest.mark.parametrize("code", [0, 3, 143])
 def test_an_interrupted_job_begins_again_where_its_checkpoints_end(jobs: PlayedJobs, code: int):
     job = jobs.run(train(2, code=code), at=("50%",))
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
