@@ -82,7 +82,7 @@ class _Walk:
     """The files below a folder; `left_out` are the names of what is left behind."""
 
     def __init__(self, root: Path, script: str, exclude: Sequence[Path]) -> None:
-        self.left_out: list[str] = []
+        self.left_out: set[str] = set()
         self._root = str(root)
         self._script = script
         self._excluded = {_identity(path.stat()) for path in exclude if path.exists()}
@@ -99,13 +99,13 @@ class _Walk:
                 continue  # a link back to a folder above
             may_leave = folder.path != "" and not self._script.startswith(folder.path)
             if may_leave and here in self._excluded:
-                self.left_out.append(folder.path)
+                self.left_out.add(folder.path)
                 continue
             with _readable(place), os.scandir(place) as found:
                 entries = list(found)
             names = {entry.name for entry in entries}
             if may_leave and self._is_foreign(folder, names):
-                self.left_out.append(folder.path)
+                self.left_out.add(folder.path)
                 continue
             git, sift = self._rules(folder, names)
             inside = _Folder(folder.path, git, sift, (*folder.above, here), folder.is_ignored)
@@ -120,7 +120,7 @@ class _Walk:
                 elif self._takes(path, entry.name, inside):
                     yield CodeFile(path, entry.stat().st_size)
                 elif not inside.is_ignored:
-                    self.left_out.append(path)
+                    self.left_out.add(path)
 
     def _is_foreign(self, folder: _Folder, names: set[str]) -> bool:
         """Whether it is another job's output, or an environment."""
@@ -154,7 +154,7 @@ class _Walk:
         )
         if is_ignored:
             if not inside.is_ignored:
-                self.left_out.append(path + "/")
+                self.left_out.add(path + "/")
             if wished is True or name in _NEVER or not inside.sift.keeps_below(path):
                 return None
         return _Folder(path + "/", inside.git, inside.sift, inside.above, is_ignored)
