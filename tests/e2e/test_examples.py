@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGITS = EXAMPLES / "digits/train.py"
@@ -27,26 +26,6 @@ def run(*command: object, **env: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
     )
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Fashion-MNIST's four files with few and simple pictures: class k is k bright rows."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 1200), ("t10k", 200)):
-        labels = rng.integers(0, 10, count).astype(np.uint8)
-        images = rng.integers(0, 60, (count, 28, 28)).astype(np.uint8)
-        images[np.arange(28)[None, :] < 2 * labels[:, None]] += 150
-        write_idx(folder / f"{split}-images-idx3-ubyte", images)
-        write_idx(folder / f"{split}-labels-idx1-ubyte", labels)
-    return folder
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
-    path.write_bytes(header + array.tobytes())
 
 
 def test_digits_trains_by_hand_and_leaves_its_model(tmp_path):
@@ -84,6 +63,30 @@ def test_fashion_mnist_trains_on_a_channel_plain_or_gzipped(pictures):
     gzipped = run(FASHION, *options, "--data-dir", pictures)
     accuracy = re.compile(r"accuracy.*")
     assert accuracy.findall(gzipped.stdout) == accuracy.findall(plain.stdout)
+
+
+def test_fashion_mnist_ends_with_the_same_model_when_it_was_killed_on_the_way(pictures, tmp_path):
+    options = ["--epochs", 6, "--lr", "0.1", "--threads", 1, "--data-dir", pictures]
+
+    def command(name: str) -> list[str]:
+        folders = ["--model-dir", tmp_path / name, "--checkpoint-dir", tmp_path / f"{name}-kept"]
+        return [str(each) for each in (FASHION, *options, *folders)]
+
+    whole = run(*command("whole"))
+    assert whole.returncode == 0, whole.stderr
+    with subprocess.Popen(
+        [sys.executable, "-u", *command("killed")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 3/6"):
+                process.kill()
+    resumed = run(*command("killed"))
+    assert re.match(r"going on after epoch [23]/6\n", resumed.stdout), resumed.stderr
+    ends = [done.stdout.splitlines()[-2:] for done in (whole, resumed)]
+    assert ends[0] == ends[1]
+    models = [(tmp_path / name / "model.pt").read_bytes() for name in ("whole", "killed")]
+    assert models[0] == models[1]
 
 
 def test_fashion_mnist_without_data_says_what_to_give():

@@ -53,6 +53,7 @@ SIFTED = {
     "weighted_sum": Sifted([1000] * 3, [20] * 3, 20),
     "functional_from_import": Sifted([900] * 4, [25] * 4, 25),
     "new_loader_each_epoch": Sifted([900] * 5, [20] * 5, 20, accuracy=0.85),
+    "resumable": Sifted([1000] * 4, [20] * 4, 20, accuracy=0.9),
     "main_function": Sifted([1000] * 3, [20] * 3, 20, ("--epochs", "3", "--lr", "0.003")),
 }
 

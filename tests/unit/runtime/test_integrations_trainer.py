@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from smart_sifting import job_report
 from smart_sifting.dataloader.sift_dataloader import SiftingDataloader
 from smart_sifting.errors import (
     LossImplementationNotProvidedException,
@@ -18,6 +19,7 @@ from smart_sifting.errors import (
 )
 from smart_sifting.integrations.model_loss import ModelLoss
 from smart_sifting.integrations.trainer import enable_sifting
+from smart_sifting.job_report import JobReport
 from smart_sifting.loss import Loss
 from smart_sifting.sift_config import SiftConfig
 
@@ -110,6 +112,45 @@ def test_everything_kept_is_the_plain_training_bit_for_bit(tmp_path: Path) -> No
         trainer.train()
         weights.append(trainer.model.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_trainer_that_resumes_in_mid_epoch_sifts_the_rest_of_it(tmp_path: Path) -> None:
+    saving = {"save_strategy": "steps", "save_steps": 3, "save_only_model": False}
+    trainer = trainer_in(tmp_path, **saving)
+    enable_sifting(trainer, {"keep": 0.5})
+    trainer.train()
+    resumed = trainer_in(tmp_path, **saving)
+    enable_sifting(resumed, {"keep": 0.5})
+    batches: list[int] = []
+    step = resumed.training_step
+    resumed.training_step = lambda *args: batches.append(resumed.state.global_step) or step(*args)
+    ends: list[int] = []
+    resumed.add_callback(_AtEpochEnd(ends))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    # Two of the first epoch's five steps are left, and all of the second's.
+    assert batches == [3, 4, 5, 6, 7, 8, 9]
+    assert ends == [5, 10]
+
+
+class _AtEpochEnd(transformers.TrainerCallback):
+    def __init__(self, ends: list[int]) -> None:
+        self.ends = ends
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.ends.append(state.global_step)
+
+
+def test_a_job_that_sifts_anyway_leaves_the_trainers_own_sifting_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate's loader iterates another one inside, which nobody must sift once more."""
+    report = JobReport(None, 0.5)
+    monkeypatch.setattr(job_report, "_report", report)
+    trainer = trainer_in(tmp_path)
+    enable_sifting(trainer, {"keep": 0.5})
+    loader = trainer.get_train_dataloader()
+    assert loader.orig_dataloader in report.managed
+    assert loader.orig_dataloader.base_dataloader in report.managed
 
 
 def test_enabling_again_replaces_what_was_enabled(tmp_path: Path) -> None:
