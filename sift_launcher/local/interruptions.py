@@ -18,7 +18,7 @@ from sift_launcher.errors import ValidationError
 from sift_launcher.local.progress import Progress
 
 _FORM = re.compile(r"(\d+(?:\.\d+)?)(s|%)")
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.05  # an epoch of a small job is soon over
 
 
 @dataclass(frozen=True)

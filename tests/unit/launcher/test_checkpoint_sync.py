@@ -113,6 +113,7 @@ def test_what_was_whole_when_a_job_was_killed_is_put_afterwards(s3, folder):
         until(lambda: asked)
         sync.mark()
         (folder / "2.pt").write_bytes(b"too late")
+        time.sleep(0.2)
     s3.meta.events.unregister("before-call.s3.PutObject", refuse)
     assert kept(s3) == {}
     sync.finish(orderly=False)
