@@ -97,11 +97,12 @@ class RehearsalServer:
         """Returns on `stop`, or when nothing was asked and no job has run for so long."""
         busy = time.monotonic()
         while not stop.wait(_LOOK_SECONDS):
-            if self.jobs.running():
-                busy = time.monotonic()
             idle = time.monotonic() - max(busy, self._front.last_request)
-            if idle_seconds is not None and idle >= idle_seconds:
+            if idle_seconds is None or idle < idle_seconds:
+                continue
+            if not self.jobs.running():
                 return
+            busy = time.monotonic()
 
 
 def serve(
