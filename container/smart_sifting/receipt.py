@@ -13,18 +13,16 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from smart_sifting.errors import ReceiptException
+from smart_sifting.receipt_values import ADDED, from_values
 
 SCHEMA = 1
 TIERS = ("forward", "pass-through", "waiting")
 """What was done, best first: sifted by scoring; all data passed through; no training seen yet."""
-
-ADDED = {"added": True}
-"""Marks a field that receipts of earlier releases do not have."""
 
 T = TypeVar("T")
 
@@ -172,7 +170,7 @@ class Receipt:
                 f"receipt: schema {values['schema']!r}, this release reads {SCHEMA}; "
                 "use the release of sift-launcher that ran the job"
             )
-        receipt = _build(cls, values, "receipt")
+        receipt = from_values(cls, values, "receipt")
         if receipt.tier not in TIERS:
             raise ReceiptException(f"receipt: tier is {receipt.tier!r}, not of {', '.join(TIERS)}")
         return receipt
@@ -396,40 +394,3 @@ def _unique(items: Iterable[T]) -> list[T]:
         if item not in found:
             found.append(item)
     return found
-
-
-def _build(cls: type[T], values: Any, where: str) -> T:
-    """A dataclass from JSON values, by its own type hints."""
-    if not isinstance(values, Mapping):
-        raise ReceiptException(f"{where} is {values!r:.60}, not an object")
-    read_values = {}
-    added = {each.name for each in fields(cls) if each.metadata.get("added")}  # type: ignore[arg-type]
-    for name, hint in get_type_hints(cls).items():
-        if name not in values:
-            if name in added:
-                continue
-            raise ReceiptException(f"{where} has no {name}")
-        read_values[name] = _value(hint, values[name], f"{where}.{name}")
-    return cls(**read_values)
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
-    if get_origin(hint) is list:
-        (inner,) = get_args(hint)
-        if isinstance(value, list):
-            return [_value(inner, each, f"{where}[{at}]") for at, each in enumerate(value)]
-    elif get_origin(hint) is dict:
-        if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
-            return dict(value)
-    elif value is None and type(None) in get_args(hint):
-        return None
-    elif isinstance(value, bool):
-        if hint is bool:
-            return value
-    elif isinstance(value, (int, float)) and (hint is float or float in get_args(hint)):
-        return float(value)
-    elif isinstance(hint, type) and isinstance(value, hint):
-        return value
-    raise ReceiptException(f"{where} is {value!r:.60}, not what a receipt has there")
