@@ -84,7 +84,7 @@ def launch_cloud(plan: Plan, *, wait: bool, as_json: bool) -> None:
         say(f"job {job.name} runs in {_place(plan)}; Ctrl-C stops it{link}")
         try:
             status = _followed(job, interrupts, as_json)
-        except JobInterrupted:
+        except (JobInterrupted, ResourceNotFound):
             raise
         except SiftLaunchError:
             say(f"{_goes_on(job)}: sift-launch logs {job.name} --follow")

@@ -15,7 +15,7 @@ from sift_launcher.catalogue import CloudEntry
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
 from sift_launcher.cloud.log import GROUP, CloudLog
-from sift_launcher.cloud.passing import told_apart
+from sift_launcher.cloud.passing import Passing, told_apart
 from sift_launcher.cloud.watch import CloudJobWatch
 from sift_launcher.cost import Cost, cost_of
 from sift_launcher.errors import (
@@ -29,6 +29,7 @@ from sift_launcher.jobs import status_of
 from sift_launcher.local.status import ENDED, Status
 
 if TYPE_CHECKING:
+    from sift_launcher.rehearsal.endpoint import Endpoint
     from smart_sifting.receipt import Receipt
 
 _WATCH_ATTEMPTS = 2  # the watch itself tries again, and tells of it at once
@@ -79,15 +80,17 @@ class CloudJob:
         sagemaker = clients("sagemaker")
 
         def ask() -> Status:
-            with told_apart():
-                status = status_of(_describe(sagemaker, self.name))
+            status = status_of(
+                _watched(
+                    self.entry,
+                    "sagemaker:DescribeTrainingJob",
+                    lambda: _describe(sagemaker, self.name),
+                )
+            )
             self._remember_end(status)
             return status
 
-        return (
-            lambda: _explained(self.entry, "sagemaker:DescribeTrainingJob", ask),
-            _WatchedLog(clients("logs"), self.entry),
-        )
+        return ask, _WatchedLog(clients("logs"), self.entry)
 
     def log_content(self) -> Iterator[bytes]:
         """The log as it is now, in pieces."""
@@ -212,19 +215,12 @@ class _WatchedLog(CloudLog):
 
     def discover(self) -> None:
         """Looks for streams that have come."""
-        self._told_apart("logs:DescribeLogStreams", super().discover)
+        _watched(self._entry, "logs:DescribeLogStreams", super().discover)
 
     def read(self) -> Iterator[bytes]:
         """At most a page of every host, in whole lines."""
         read = super().read
-        return iter(self._told_apart("logs:GetLogEvents", lambda: list(read())))
-
-    def _told_apart(self, permission: str, ask: Callable[[], T]) -> T:
-        def apart() -> T:
-            with told_apart():
-                return ask()
-
-        return _explained(self._entry, permission, apart)
+        return iter(_watched(self._entry, "logs:GetLogEvents", lambda: list(read())))
 
 
 def asked_for(name: str, region: str | None, profile: str | None) -> CloudJob:
@@ -261,13 +257,8 @@ def clients_of(entry: CloudEntry, **settings: Any) -> Clients:
     over."""
     if not entry.is_rehearsal:
         return Clients(entry.region, entry.profile, entry.endpoint, **settings)
-    from sift_launcher.rehearsal.files import RehearsalFiles
-
-    found = RehearsalFiles().read()
-    if found is None or found[0].url != entry.endpoint:
-        raise ResourceNotFound(_ended_rehearsal(entry))
     # Whoever looks from another terminal has none of the variables that lead to a rehearsal.
-    variables = found[0].environment
+    variables = _rehearsal_of(entry).environment
     os.environ.update({name: variables[name] for name in ("NO_PROXY", "no_proxy")})
     clients = Clients(entry.region, None, entry.endpoint, **settings)
     clients.session.set_credentials(
@@ -317,6 +308,31 @@ def _describe(sagemaker: Any, name: str) -> dict[str, Any]:
         raise ResourceNotFound(told) from error
     description.pop("ResponseMetadata", None)
     return description
+
+
+def _watched(entry: CloudEntry, permission: str, ask: Callable[[], T]) -> T:
+    """What `ask` returns. Raises Passing for what passes by itself, and else our own errors."""
+
+    def apart() -> T:
+        with told_apart():
+            return ask()
+
+    try:
+        return _explained(entry, permission, apart)
+    except Passing:
+        if entry.is_rehearsal:
+            _rehearsal_of(entry)  # one that has been ended does not come back
+        raise
+
+
+def _rehearsal_of(entry: CloudEntry) -> Endpoint:
+    """Where the rehearsal of the job answers. Raises ResourceNotFound when it is over."""
+    from sift_launcher.rehearsal.files import RehearsalFiles
+
+    found = RehearsalFiles().read()
+    if found is None or found[0].url != entry.endpoint:
+        raise ResourceNotFound(_ended_rehearsal(entry))
+    return found[0]
 
 
 def _what(permission: str, name: str) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from played_sagemaker import (
 
 from sift_launcher.cloud.job import CloudJob
 from sift_launcher.cloud.watch import Notice, Observer
-from sift_launcher.errors import AccessDenied, CredentialsError
+from sift_launcher.errors import AccessDenied, CredentialsError, ResourceNotFound
 from sift_launcher.local.status import Status
 
 
@@ -255,6 +256,17 @@ def test_what_does_not_pass_by_itself_is_raised(
 ):
     watched = Watched(aws, described("Training"), error)
     with pytest.raises(raised):
+        watched.observe()
+
+
+def test_a_rehearsal_that_is_ended_does_not_come_back(
+    aws: StandInAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SIFT_LAUNCHER_HOME", str(tmp_path))
+    watched = Watched(aws, described("Training"), LOST)
+    played = entry(is_rehearsal=True, endpoint="http://127.0.0.1:1")
+    watched.job = CloudJob(played, PlayedClients(aws, watched.sagemaker))
+    with pytest.raises(ResourceNotFound, match="the rehearsal that ran job job has ended"):
         watched.observe()
 
 
