@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
+from sift_launcher.cloud.roles import trusts_sagemaker
 from sift_launcher.rehearsal.protocol import invalid
 
 REGION = "us-east-1"
@@ -89,7 +89,7 @@ class Account:
             role = self._iam.get_role(RoleName=name)["Role"]
         except self._iam.exceptions.NoSuchEntityException:
             role = None
-        if role is None or role["Arn"] != arn or not _trusts(role["AssumeRolePolicyDocument"]):
+        if role is None or role["Arn"] != arn or not trusts_sagemaker(role):
             raise invalid(
                 f"Could not assume role {arn}. Please ensure that the role exists and allows "
                 "principal 'sagemaker.amazonaws.com' to assume the role."
@@ -97,12 +97,12 @@ class Account:
 
     def check_input(self, uri: str, role: str) -> None:
         """Raises Refused unless there are objects at `uri`."""
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         try:
             found = self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
-        except ClientError:
+        except (ClientError, BotoCoreError):  # there is none, or none can have such a name
             found = {}
         if not found.get("KeyCount"):
             raise invalid(
@@ -111,11 +111,3 @@ class Account:
                 f'exist under that S3 prefix, and that the role "{role}" has "s3:ListBucket" '
                 f'permissions on bucket "{bucket}".'
             )
-
-
-def _trusts(policy: str | dict[str, Any]) -> bool:
-    if isinstance(policy, str):
-        policy = json.loads(unquote(policy))
-    return "sagemaker.amazonaws.com" in json.dumps(policy) and "sts:AssumeRole" in json.dumps(
-        policy
-    )

@@ -55,9 +55,12 @@ class LogShipper:
             job.close()
 
     def _run(self) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         while not self._closed.wait(_EACH_SECONDS):
             for job in list(self._jobs.values()):
-                with suppress(OSError, SiftLaunchError):  # its record is being taken away
+                # Its record is being taken away, or it will be shipped at the next look.
+                with suppress(OSError, SiftLaunchError, BotoCoreError, ClientError):
                     job.ship()
 
 
@@ -118,6 +121,7 @@ class _HostLog:
         self._file = file
         self._metrics = metrics
         self._lines = Lines()
+        self._unsent: list[bytes] = []
         self._stream: str | None = None
         self._begun = 0
         self._last_moment = 0
@@ -134,14 +138,20 @@ class _HostLog:
         self._file.close()
 
     def _put(self, lines: Sequence[bytes]) -> None:
-        if not lines:
+        self._metrics.search(lines, self._moment())
+        self._unsent += lines
+        if not self._unsent:
             return
+        stream = self._stream = self._stream or self._new_stream()
+        for batch in batches(list(self._unsent), self._moment()):
+            self._logs.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=batch)
+            # What did not get there is sent again with what comes next.
+            del self._unsent[: len(batch)]
+
+    def _moment(self) -> int:
         # A stream's events are sorted by their times: no clock may turn them round.
         self._last_moment = max(self._last_moment, int(time.time() * 1000))
-        self._metrics.search(lines, self._last_moment)
-        stream = self._stream = self._stream or self._new_stream()
-        for batch in batches(lines, self._last_moment):
-            self._logs.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=batch)
+        return self._last_moment
 
     def _new_stream(self) -> str:
         # Named by the second it begins, and never as the one before.

@@ -36,9 +36,13 @@ class FakeLogs:
         assert logStreamName not in self.streams
         self.streams[logStreamName] = []
 
+    is_busy = False
+
     def put_log_events(
         self, logGroupName: str, logStreamName: str, logEvents: list[dict[str, Any]]
     ) -> None:
+        if self.is_busy:
+            raise TimeoutError
         self.streams[logStreamName] += [event["message"] for event in logEvents]
 
 
@@ -108,4 +112,20 @@ def test_metrics_are_those_of_the_log(record, shipped):
     shipper.ship("a")
     assert shipper.metrics("a") == [{"MetricName": "m", "Value": 2.0, "Timestamp": 1000.0}]
     assert shipper.metrics("unknown") == []
+    shipper.close()
+
+
+def test_what_did_not_get_there_is_sent_again(record):
+    logs = FakeLogs()
+    shipper = LogShipper(lambda: logs)
+    shipper.close()  # nobody ships but this test
+    shipper.add(record)
+    write(record, "one\n")
+    logs.is_busy = True
+    with pytest.raises(TimeoutError):
+        shipper.ship("a")
+    logs.is_busy = False
+    write(record, "two\n")
+    shipper.ship("a")
+    assert list(logs.streams.values()) == [["one", "two"]]
     shipper.close()
