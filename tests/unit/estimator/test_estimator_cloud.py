@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,40 @@ def test_a_job_that_was_launched_elsewhere_is_found_where_it_is(work, aws, monke
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     SiftPyTorch("train.py", instance_type="ml.m5.xlarge", **ON_ONE).fit(wait=False, job_name="far")
-    arn = "arn:aws:sagemaker:eu-west-1:123456789012:training-job/far"
-    catalogue.remember(catalogue.CloudEntry("far", arn, "eu-west-1", "ml.m5.xlarge", 1, 0.0))
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    entry = catalogue.entry("far")
+    assert (entry.region, entry.instance, entry.endpoint) == (
+        "eu-west-1",
+        "ml.m5.xlarge",
+        aws.endpoint,
+    )
     assert SiftPyTorch.attach("far").sagemaker_session.boto_region_name == "eu-west-1"
+
+
+def test_a_job_whose_key_is_told_as_an_empty_one_has_none(work):
+    estimator = SiftPyTorch("train.py", instance_type="ml.m5.xlarge", **ON_ONE)
+    estimator.fit(wait=False)
+    description = estimator.latest_training_job.describe()
+    description["OutputDataConfig"]["KmsKeyId"] = ""  # as SageMaker does, and moto does not
+    params = SiftPyTorch._prepare_init_params_from_job_description(description)
+    assert params["output_kms_key"] is None
+
+
+def test_the_log_is_shown_as_cloudwatch_has_it(work, aws, capfd):
+    estimator = SiftPyTorch("train.py", instance_type="ml.m5.xlarge", **ON_ONE)
+    estimator.fit(wait=False, job_name="logged")
+    logs, group = aws.client("logs"), "/aws/sagemaker/TrainingJobs"
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="logged/algo-1-1700000000")
+    logs.put_log_events(
+        logGroupName=group,
+        logStreamName="logged/algo-1-1700000000",
+        logEvents=[{"timestamp": int(time.time() * 1000), "message": "epoch 1"}],
+    )
+    estimator.sagemaker_session.logs_for_job("logged")
+    assert capfd.readouterr().out == "epoch 1\n"
+    estimator.logs()
+    assert capfd.readouterr().out == "epoch 1\n"
 
 
 def test_data_of_this_machine_is_uploaded_once(work):

@@ -101,13 +101,17 @@ def test_a_failed_job_raises_the_sdks_error_with_the_reason(logs, machine):
 
 def test_a_job_of_this_machine_is_attached_to_by_its_name(machine):
     first = estimator(
-        sift_config={"keep": 0.25}, hyperparameters={"lr": 0.5}, arguments=["-v"], allow=["x"]
+        sift_config={"keep": 0.25},
+        hyperparameters={"lr": 0.5},
+        arguments=["-v"],
+        environment={"A": "1"},
     )
     first.fit(wait=False, job_name="digits")
     again = SiftPyTorch.attach("digits")
     assert again.sift_config == SiftConfig(keep=0.25)
     assert again.arguments == ("-v",)
     assert again.instance_type == "process"
+    assert again.environment == {"A": "1"}
     assert again.hyperparameters()["lr"] == "0.5"
     assert again.model_data == first.model_data
     assert again.latest_training_job.describe()["TrainingJobStatus"] == "Completed"
