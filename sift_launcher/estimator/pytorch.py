@@ -345,7 +345,7 @@ def _session_here(given: Any, instance_type: str) -> MachineSession:
 
 def _session_of(name: str) -> Any:
     from sift_launcher import catalogue
-    from sift_launcher.cloud.job import clients_of
+    from sift_launcher.cloud.reach import clients_of
     from sift_launcher.local.job import LocalJob
 
     if LocalJob(name).exists():

@@ -51,7 +51,6 @@ def importing() -> Iterator[None]:
         if was_quiet is None:
             del os.environ[_QUIET]
         if was_collecting:
-            gc.freeze()
             gc.enable()
 
 
