@@ -145,8 +145,8 @@ class JobReport:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave in the process that was interrupted."""
         self.tier, self.reason = state["tier"], state["reason"]
-        self.loaders = {each[0]: Loader(*each) for each in state["loaders"]}
-        self.notes = list(state["notes"])
+        self.loaders = {each[0]: Loader(*each) for each in state["loaders"]} | self.loaders
+        self.notes = [*state["notes"], *(each for each in self.notes if each not in state["notes"])]
         self.resumed = [Resumed(*each) for each in state["resumed"]]
         self.meter.load_state_dict(state["meter"])
         self._given_before, self._epochs_before = self.meter.batches_given, self.meter.epochs

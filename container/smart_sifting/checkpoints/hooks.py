@@ -43,6 +43,7 @@ def patch(folder: Path, make: Callable[[Plain, Plain], Keeper]) -> Patch:
         make: makes the keeper, given the two functions as they were.
     """
     plain_save, plain_load = torch.save, torch.load
+    real_folder = folder.resolve()
     process = os.getpid()
     made = functools.cache(lambda: make(plain_save, plain_load))
 
@@ -66,7 +67,7 @@ def patch(folder: Path, make: Callable[[Plain, Plain], Keeper]) -> Patch:
             return plain_save(args[0], place, *args[2:], **kwargs)
 
         path = _path_of(target)
-        below = path is not None and _is_below(path, folder)
+        below = path is not None and _is_below(path, real_folder)
         if not (below or isinstance(target, io.BytesIO)) or (known := keeper()) is None:
             return plain_save(*args, **kwargs)
         return known.save(save_to, target, path)
@@ -76,7 +77,7 @@ def patch(folder: Path, make: Callable[[Plain, Plain], Keeper]) -> Patch:
         result = plain_load(*args, **kwargs)
         source = kwargs.get("f", args[0] if args else None)
         path = _path_of(source)
-        below = path is not None and _is_below(path, folder)
+        below = path is not None and _is_below(path, real_folder)
         if (below or (folder / OURS).is_dir()) and (known := keeper()) is not None:
             known.loaded(source if path is None else path, below=below)
         return result
@@ -102,6 +103,6 @@ def _path_of(target: Any) -> Path | None:
 def _is_below(path: Path, folder: Path) -> bool:
     try:
         parent = path.parent.resolve()
-        return parent.is_relative_to(folder.resolve()) and OURS not in parent.parts
+        return parent.is_relative_to(folder) and OURS not in parent.parts
     except (OSError, RuntimeError):  # a loop of links
         return False

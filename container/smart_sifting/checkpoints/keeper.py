@@ -218,8 +218,8 @@ class Keeper:
         report.resumed.append(restart)
         meter = report.meter
         report.say(
-            f"resumed from {label}: sifting goes on after {meter.epochs} epochs and "
-            f"{meter.steps} steps"
+            f"resumed from {label}: sifting goes on after epoch {meter.epochs} and "
+            f"step {meter.steps}"
         )
         self._write_live(report.receipt())
 

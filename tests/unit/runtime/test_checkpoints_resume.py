@@ -218,6 +218,39 @@ def test_the_receipt_tells_each_restart_and_the_work_that_was_lost(tmp_path):
     assert "resumed twice" in receipt.summary_line(made)
 
 
+def test_a_job_that_keeps_no_checkpoints_finds_nothing_of_ours_in_their_folder(tmp_path):
+    with process(tmp_path) as report:
+        report.meter.fetched(10)
+        report.meter.whole_batch(10)
+        report.close()
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_the_live_receipt_lies_beside_the_checkpoints(tmp_path):
+    with process(tmp_path) as report:
+        train(tmp_path, report, {"keep": 0.5}, epochs=1)
+        report.close()
+    (live,) = receipt.read_all(tmp_path / "checkpoints/.sift")
+    assert live == receipt.read(tmp_path / "output/receipt.json")
+    assert (live.steps, live.final) == (21, True)
+
+
+def test_a_live_receipt_is_not_written_for_ever_more_often_than_it_changes(tmp_path, monkeypatch):
+    with process(tmp_path) as report:
+        report.meter.fetched(10)
+        report.meter.whole_batch(10)
+        torch.save({"epoch": 1}, tmp_path / "checkpoints/last.pt")
+        written = []
+        monkeypatch.setattr(
+            receipt.Receipt, "write", lambda self, path: written.append(Path(path).parent.name)
+        )
+        for _ in range(3600):  # an hour, one receipt a second
+            Clock.now += 1.0
+            report.tick()
+    assert written.count("output") == 3600
+    assert 100 < written.count(".sift") < 500
+
+
 def test_a_checkpoint_is_known_by_its_content(tmp_path):
     interrupted(tmp_path, {"keep": 0.5}, (2, 9))
     folder = tmp_path / "checkpoints"
@@ -390,5 +423,5 @@ def test_a_script_that_knows_nothing_of_us_is_killed_and_goes_on(tmp_path):
     # The schedule that the script restores was built from this length: it must hear the same.
     assert '"loader_len": [33, 20, 20]' in ended.stdout
     assert made.notes == []
-    assert "sift: resumed from last.pt: sifting goes on after 2 epochs and 57 steps" in ended.stderr
+    assert "sift: resumed from last.pt: sifting goes on after epoch 2 and step 57" in ended.stderr
     assert made.tier == "forward"
