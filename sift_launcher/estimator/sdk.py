@@ -48,8 +48,9 @@ def importing() -> Iterator[None]:
         # It would have every traceback of the process in frames, and every INFO of botocore told.
         sys.excepthook, logging.root.handlers[:] = excepthook, handlers
         logging.root.setLevel(level)
-        if was_quiet is None:
-            del os.environ[_QUIET]
+        del os.environ[_QUIET]
+        if was_quiet is not None:
+            os.environ[_QUIET] = was_quiet
         if was_collecting:
             gc.enable()
 
