@@ -16,6 +16,7 @@ PEERS_SECONDS = 10.0
 so in their logs. What still runs then is stopped as a user would stop it."""
 
 _KILL_AGAIN_SECONDS = 1.0
+_AT_ONCE_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ class Attendance:
                 self._stop_if_need_be()
             if self._clock() >= self._kill_moment or self._is_asked("kill"):
                 self._kill()
-            seconds = self._next_look()
-            wait(seconds if seconds > 0 else _KILL_AGAIN_SECONDS)
+            wait(self._next_look())
         return Ending(self._ends, self._stopped, self._told_to_stop or frozenset())
 
     def _look(self) -> dict[str, HostEnd]:
@@ -134,6 +134,8 @@ class Attendance:
             host.kill()
 
     def _next_look(self) -> float:
-        if self._told_to_stop is not None:
-            return self._kill_moment - self._clock()
-        return min(self._halts.next_look(), self._peers_moment - self._clock())
+        if self._told_to_stop is None:
+            seconds = min(self._halts.next_look(), self._peers_moment - self._clock())
+            return max(seconds, _AT_ONCE_SECONDS)
+        seconds = self._kill_moment - self._clock()
+        return seconds if seconds > 0 else _KILL_AGAIN_SECONDS

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sift_launcher.engine import EngineTraits
+from sift_launcher.errors import WrongCall
 from sift_launcher.local import players
 from sift_launcher.local.container_settings import has_gpus
+from sift_launcher.local.records import JobRecords
+from sift_launcher.local.service import LocalTrainingService
 from sift_launcher.local.stand_in import StandIn
+from sift_launcher.local.status import created, ended
 
 PROCESS = StandIn("process", "/usr/bin/python3")
 CONTAINERS = StandIn("local", "/usr/bin/python3")
@@ -75,3 +80,21 @@ def test_gpus_are_asked_for_where_the_instance_and_the_engine_have_some(
 ):
     engine = EngineTraits("docker", "27", "amd64", False, False, has_nvidia, 1 << 30, 2, "/")
     assert has_gpus(instance, engine) is gets_gpus
+
+
+@pytest.mark.parametrize(
+    ("is_spot", "stand_in", "told"),
+    [
+        (True, PROCESS, "there is nothing to interrupt"),
+        (False, PROCESS, "job job is on no spot instance"),
+        (True, None, "job job is on no spot instance"),
+    ],
+)
+def test_only_a_spot_job_that_is_played_can_be_interrupted(tmp_path: Path, is_spot, stand_in, told):
+    wanted = request("ml.m5.large") | {"EnableManagedSpotTraining": is_spot}
+    status = ended(created(1.0), "Completed", 2.0)
+    settings = players.to_settings(stand_in)
+    _, lock = JobRecords(tmp_path).create("job", wanted, settings, status)
+    os.close(lock)
+    with pytest.raises(WrongCall, match=told):
+        LocalTrainingService(tmp_path).interrupt_training_job(TrainingJobName="job")
