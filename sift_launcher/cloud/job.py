@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -13,13 +12,11 @@ from urllib.parse import quote
 from sift_launcher import catalogue
 from sift_launcher.catalogue import CloudEntry
 from sift_launcher.cloud.client import Clients
-from sift_launcher.cloud.explain import explained
 from sift_launcher.cloud.log import GROUP, CloudLog
-from sift_launcher.cloud.passing import Passing, told_apart
+from sift_launcher.cloud.reach import answered, clients_of, watched
 from sift_launcher.cloud.watch import CloudJobWatch
 from sift_launcher.cost import Cost, cost_of
 from sift_launcher.errors import (
-    CloudUnreachable,
     JobHasEnded,
     OptionError,
     ResourceNotFound,
@@ -29,7 +26,6 @@ from sift_launcher.jobs import status_of
 from sift_launcher.local.status import ENDED, Status
 
 if TYPE_CHECKING:
-    from sift_launcher.rehearsal.endpoint import Endpoint
     from smart_sifting.receipt import Receipt
 
 _WATCH_ATTEMPTS = 2  # the watch itself tries again, and tells of it at once
@@ -56,7 +52,8 @@ class CloudJob:
 
     def describe(self) -> dict[str, Any]:
         """SageMaker's own description, times as datetimes. Raises ResourceNotFound."""
-        self._description = self._asked(
+        self._description = answered(
+            self.entry,
             "sagemaker:DescribeTrainingJob",
             lambda: _describe(self._client("sagemaker"), self.name),
         )
@@ -81,7 +78,7 @@ class CloudJob:
 
         def ask() -> Status:
             status = status_of(
-                _watched(
+                watched(
                     self.entry,
                     "sagemaker:DescribeTrainingJob",
                     lambda: _describe(sagemaker, self.name),
@@ -96,9 +93,9 @@ class CloudJob:
         """The log as it is now, in pieces."""
         log = CloudLog(self._client("logs"), self.name, self.entry.count)
         try:
-            self._asked("logs:DescribeLogStreams", log.discover)
+            answered(self.entry, "logs:DescribeLogStreams", log.discover)
             while True:
-                yield from self._asked("logs:GetLogEvents", lambda: list(log.read()))
+                yield from answered(self.entry, "logs:GetLogEvents", lambda: list(log.read()))
                 if log.is_at_the_end:
                     return
         finally:
@@ -107,7 +104,7 @@ class CloudJob:
     def last_lines(self, count: int) -> list[str]:
         """The end of the log, of all hosts by the lines' times."""
         log = CloudLog(self._client("logs"), self.name, self.entry.count)
-        return self._asked("logs:GetLogEvents", lambda: log.last_lines(count))
+        return answered(self.entry, "logs:GetLogEvents", lambda: log.last_lines(count))
 
     def stop(self, *, kill: bool = False) -> None:
         """Asks it to stop and returns at once. Raises JobHasEnded."""
@@ -117,7 +114,8 @@ class CloudJob:
                 f"itself and kills it then: sift-launch stop {self.name}"
             )
         try:
-            self._asked(
+            answered(
+                self.entry,
                 "sagemaker:StopTrainingJob",
                 lambda: self._client("sagemaker").stop_training_job(TrainingJobName=self.name),
             )
@@ -188,21 +186,13 @@ class CloudJob:
             self._clients = clients_of(self.entry)
         return self._clients(service)
 
-    def _asked(self, permission: str, ask: Callable[[], T]) -> T:
-        """What `ask` returns, with AWS's refusals as our own errors."""
-        try:
-            return _explained(self.entry, permission, ask)
-        except CloudUnreachable as error:
-            if not self.entry.is_rehearsal:
-                raise
-            raise ResourceNotFound(_ended_rehearsal(self.entry)) from error
-
     def _remember_end(self, status: Status) -> None:
         """Keeps how it ended: AWS need not be asked for that again, and a rehearsal cannot be."""
         if status["TrainingJobStatus"] not in ENDED or self.entry.ended_as is not None:
             return
         self.entry = ended_entry(self.entry, status)
-        if catalogue.entry(self.name) is not None:
+        known = catalogue.entry(self.name)
+        if known and (known.arn, known.endpoint) == (self.entry.arn, self.entry.endpoint):
             catalogue.remember(self.entry)
 
 
@@ -215,12 +205,12 @@ class _WatchedLog(CloudLog):
 
     def discover(self) -> None:
         """Looks for streams that have come."""
-        _watched(self._entry, "logs:DescribeLogStreams", super().discover)
+        watched(self._entry, "logs:DescribeLogStreams", super().discover)
 
     def read(self) -> Iterator[bytes]:
         """At most a page of every host, in whole lines."""
         read = super().read
-        return iter(_watched(self._entry, "logs:GetLogEvents", lambda: list(read())))
+        return iter(watched(self._entry, "logs:GetLogEvents", lambda: list(read())))
 
 
 def asked_for(name: str, region: str | None, profile: str | None) -> CloudJob:
@@ -252,23 +242,6 @@ def asked_for(name: str, region: str | None, profile: str | None) -> CloudJob:
     return CloudJob(entry, clients)
 
 
-def clients_of(entry: CloudEntry, **settings: Any) -> Clients:
-    """The way to where the job of `entry` runs. Raises ResourceNotFound of a rehearsal that is
-    over."""
-    if not entry.is_rehearsal:
-        return Clients(entry.region, entry.profile, entry.endpoint, **settings)
-    # Whoever looks from another terminal has none of the variables that lead to a rehearsal.
-    variables = _rehearsal_of(entry).environment
-    os.environ.update({name: variables[name] for name in ("NO_PROXY", "no_proxy")})
-    clients = Clients(entry.region, None, entry.endpoint, **settings)
-    clients.session.set_credentials(
-        variables["AWS_ACCESS_KEY_ID"],
-        variables["AWS_SECRET_ACCESS_KEY"],
-        variables["AWS_SESSION_TOKEN"],
-    )
-    return clients
-
-
 def ended_entry(entry: CloudEntry, status: Status) -> CloudEntry:
     """`entry` of a job that has ended with `status`."""
     return replace(
@@ -285,17 +258,6 @@ def results_uri(description: Mapping[str, Any]) -> str:
     return f"{output}/{description['TrainingJobName']}/output"
 
 
-def _explained(entry: CloudEntry, permission: str, ask: Callable[[], T]) -> T:
-    """What `ask` returns, with AWS's refusals as our own errors."""
-    try:
-        with explained(
-            f"{permission} on {entry.arn}", _what(permission, entry.name), entry.profile
-        ):
-            return ask()
-    except ResourceNotFound as error:
-        raise ResourceNotFound(_not_there(entry)) from error
-
-
 def _describe(sagemaker: Any, name: str) -> dict[str, Any]:
     from botocore.exceptions import ClientError
 
@@ -308,54 +270,6 @@ def _describe(sagemaker: Any, name: str) -> dict[str, Any]:
         raise ResourceNotFound(told) from error
     description.pop("ResponseMetadata", None)
     return description
-
-
-def _watched(entry: CloudEntry, permission: str, ask: Callable[[], T]) -> T:
-    """What `ask` returns. Raises Passing for what passes by itself, and else our own errors."""
-
-    def apart() -> T:
-        with told_apart():
-            return ask()
-
-    try:
-        return _explained(entry, permission, apart)
-    except Passing:
-        if entry.is_rehearsal:
-            _rehearsal_of(entry)  # one that has been ended does not come back
-        raise
-
-
-def _rehearsal_of(entry: CloudEntry) -> Endpoint:
-    """Where the rehearsal of the job answers. Raises ResourceNotFound when it is over."""
-    from sift_launcher.rehearsal.files import RehearsalFiles
-
-    found = RehearsalFiles().read()
-    if found is None or found[0].url != entry.endpoint:
-        raise ResourceNotFound(_ended_rehearsal(entry))
-    return found[0]
-
-
-def _what(permission: str, name: str) -> str:
-    action = permission.partition(":")[2]
-    words = {"DescribeTrainingJob": "status", "StopTrainingJob": "stopping"}
-    return f"{words.get(action, 'log')} of job {name}".replace("stopping of", "stopping")
-
-
-def _not_there(entry: CloudEntry) -> str:
-    if entry.is_rehearsal:
-        return _ended_rehearsal(entry)
-    return (
-        f"no job is named {entry.name!r} in {entry.region}: sift-launch jobs --region "
-        f"{entry.region} lists those there are; other --profile, other account"
-    )
-
-
-def _ended_rehearsal(entry: CloudEntry) -> str:
-    how = f"; it was {entry.ended_as}" if entry.ended_as else ""
-    return (
-        f"the rehearsal that ran job {entry.name} has ended ({entry.endpoint} does not know it any "
-        f"more){how}: its log and outputs went with it"
-    )
 
 
 def _console(region: str) -> str:

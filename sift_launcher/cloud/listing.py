@@ -14,7 +14,8 @@ from sift_launcher import catalogue
 from sift_launcher.catalogue import CloudEntry
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
-from sift_launcher.cloud.job import CloudJob, clients_of
+from sift_launcher.cloud.job import CloudJob
+from sift_launcher.cloud.reach import clients_of
 from sift_launcher.errors import CloudUnreachable, ResourceNotFound, SiftLaunchError
 from sift_launcher.job_list import JobLine, line_of
 from sift_launcher.jobs import status_of

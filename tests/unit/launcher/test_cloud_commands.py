@@ -52,7 +52,7 @@ class Cloud:
 @pytest.fixture
 def cloud(aws: StandInAws, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     played = Cloud(aws)
-    for module in (listing, cloud_job):
+    for module in (cloud_job, listing):
         monkeypatch.setattr(module, "clients_of", played.clients_of)
     aws.client("s3").create_bucket(Bucket=BUCKET)
     return played
@@ -354,6 +354,14 @@ def test_jobs_lists_what_runs_where_since_when_and_what_it_cost(call, cloud, sta
     assert listed.described == ["done"]
     call("jobs")
     assert listed.described == ["done"]  # how it ended is kept
+
+
+def test_how_another_job_of_the_name_ended_is_not_kept_of_this_one(state, cloud):
+    elsewhere = entry(arn=entry().arn.replace("us-east-1", "eu-west-1"), region="eu-west-1")
+    catalogue.remember(elsewhere)
+    cloud.sagemaker.go_over_to(ended())
+    cloud_job.CloudJob(entry()).describe()
+    assert catalogue.entry("job") == elsewhere
 
 
 def test_jobs_shows_what_is_known_when_aws_is_not_reached(call, cloud, state):
