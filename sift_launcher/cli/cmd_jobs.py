@@ -25,7 +25,6 @@ _LIMIT = 1000
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def command(region: str | None, profile: str | None, limit: int, as_json: bool) -> None:
     """Lists the jobs."""
-    from sift_launcher.cli.launch import to_json
     from sift_launcher.console import print_columns, say
     from sift_launcher.job_list import cells, own_jobs
 
@@ -38,6 +37,8 @@ def command(region: str | None, profile: str | None, limit: int, as_json: bool) 
         for problem in problems:
             say(problem)
     if as_json:
+        from sift_launcher.cli.launch import to_json
+
         sys.stdout.write(to_json([line.to_dict() for line in lines]) + "\n")
         return
     if not lines:

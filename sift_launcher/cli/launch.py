@@ -24,11 +24,11 @@ from sift_launcher.errors import (
 from sift_launcher.follow import follow
 from sift_launcher.jobs import Job
 from sift_launcher.local.status import Status
-from sift_launcher.plan import Plan
 
 if TYPE_CHECKING:
     from sift_launcher.cloud.job import CloudJob
     from sift_launcher.local.standby import Standby
+    from sift_launcher.plan import Plan
 
 _LAST_LINES = 10
 
