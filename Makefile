@@ -16,7 +16,7 @@ SITE := $(VENV)/installed
 BASE ?= sift-base:bookworm
 IMAGE ?= sift-training:cpu
 
-.PHONY: run data test lint image bench bench-fashion bench-container wheel clean
+.PHONY: run data test lint image bench bench-fashion bench-container bench-launch wheel clean
 
 run: $(SITE)-run
 	$(BIN)/python examples/side_by_side.py $(ARGS)
@@ -48,6 +48,10 @@ bench-fashion: $(SITE)-run
 # Beside peer images, which it builds on the same base, and SDK v2's own local mode.
 bench-container: image
 	BASE=$(BASE) IMAGE=$(IMAGE) TORCH="$(TORCH)" $(BIN)/python benchmarks/run.py container $(ARGS)
+
+# Beside a bare script of the SDK's, against a stand-in for AWS on this machine.
+bench-launch: $(SITE)-test
+	$(BIN)/python benchmarks/run.py launch $(ARGS)
 
 wheel: $(SITE)-test
 	$(BIN)/python -m build --wheel --no-isolation --outdir $(DIST)

@@ -1,4 +1,4 @@
-"""Run the benchmarks named on the command line: startup, loader, fashion, container."""
+"""Run the benchmarks named on the command line: startup, loader, fashion, container, launch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, by its path
 
-NAMES = ("startup", "loader", "fashion", "container")
+NAMES = ("startup", "loader", "fashion", "container", "launch")
 
 
 def main() -> int:
