@@ -143,7 +143,7 @@ def page() -> str:
         "# Measured",
         "",
         "Medians of interleaved runs; every figure stands beside its peer in the same run.",
-        "`make bench`, `make bench-fashion`, `make bench-container`, `make bench-launch` write this page.",
+        "`make bench`, `bench-fashion`, `bench-container` and `bench-launch` write this page.",
     ]
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text())
