@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -23,8 +24,7 @@ EACH_SECONDS = 1.0
 EACH_SECONDS_OF_NOTICE = 0.05
 """What is saved at the last moment has to be seen before it is too late."""
 
-_State: TypeAlias = "tuple[int, int, int]"
-_Found: TypeAlias = "dict[Path, tuple[str, _State]]"
+_Found: TypeAlias = "dict[Path, _Seen]"
 
 
 def restore(fetcher: Fetcher, uri: str, folder: Path, aside: Path) -> None:
@@ -46,9 +46,7 @@ class CheckpointSync:
         self._s3 = s3
         self._uri = uri.rstrip("/")
         self._folders = folders
-        self._put = {path: state for path, (_, state) in self._look().items()}
-        self._seen = dict(self._put)
-        self._whole = dict(self._put)
+        self._put = self._seen = self._whole = self._look()
         self._has_time = True
         self._is_marked = False
         self._lock = threading.Lock()
@@ -87,11 +85,12 @@ class CheckpointSync:
     def finish(self, *, orderly: bool) -> None:
         """Puts what is left once the hosts have ended and the context is left: all of it if that
         was `orderly`, else only what was whole before. Raises SiftLaunchError."""
-        found = self._look()
-        whole = {path: state for path, (_, state) in found.items()}
+        left = self._look()
         if not orderly:
-            whole = {path: state for path, state in whole.items() if self._whole.get(path) == state}
-        self._put_all(found, whole)
+            left = {path: seen for path, seen in left.items() if self._whole.get(path) == seen}
+        for path in self._new(left):
+            with suppress(FileNotFoundError):  # a helper of the script's has removed it
+                self._put_file(path, left[path])
 
     def _run(self) -> None:
         while True:
@@ -100,24 +99,28 @@ class CheckpointSync:
             # Not once more: what a host that has died was writing is closed now, and looks whole.
             if self._is_over:
                 return
-            found = self._look_for_whole()
+            self._look_for_whole()
             # Not reached for a while, or not to be written: the last time counts.
-            with suppress(SiftLaunchError, OSError):
-                self._put_all(found, dict(self._whole))
+            with suppress(SiftLaunchError):
+                self._put_new(self._whole)
 
-    def _look_for_whole(self) -> _Found:
+    def _put_new(self, whole: _Found) -> None:
+        for path in self._new(whole):
+            # Written anew, or gone, meanwhile: the next look finds it.
+            with suppress(ChannelError, OSError):
+                self._put_file(path, whole[path])
+
+    def _look_for_whole(self) -> None:
         """Sees which files are whole at the moment."""
         with self._lock:
-            found = self._look()
             if self._is_marked:
-                return found
-            before, self._seen = self._seen, {path: state for path, (_, state) in found.items()}
+                return
+            before, self._seen = self._seen, self._look()
             self._whole = {
-                path: state
-                for path, state in self._seen.items()
-                if self._put.get(path) == state or self._is_whole(path, before.get(path) == state)
+                path: seen
+                for path, seen in self._seen.items()
+                if self._put.get(path) == seen or self._is_whole(path, before.get(path) == seen)
             }
-            return found
 
     def _is_whole(self, path: Path, is_unchanged: bool) -> bool:
         if self._has_time and not is_unchanged:
@@ -126,35 +129,45 @@ class CheckpointSync:
         return is_unchanged if is_open is None else not is_open
 
     def _look(self) -> _Found:
-        """Every file's name below its folder, and its state."""
+        """Every file as it is now."""
         found = {}
         for folder in self._folders:
             for root, _, names in os.walk(folder):
                 for name in names:
                     path = Path(root, name)
                     with suppress(OSError):  # gone meanwhile
-                        stat = path.stat()
-                        found[path] = (path.relative_to(folder).as_posix(), _state(stat))
+                        found[path] = _Seen.of(path.relative_to(folder).as_posix(), path.stat())
         return found
 
-    def _put_all(self, found: _Found, whole: dict[Path, _State]) -> None:
+    def _new(self, whole: _Found) -> list[Path]:
+        """What of it is not in S3 yet. What points to other files is written after them, and is
+        put after them."""
+        new = [path for path, seen in whole.items() if self._put.get(path) != seen]
+        return sorted(new, key=lambda path: whole[path].changed)
+
+    def _put_file(self, path: Path, seen: _Seen) -> None:
         from sift_launcher.cloud.s3 import put_file
 
-        new = [path for path, state in whole.items() if self._put.get(path) != state]
-        # What points to other files is written after them, and put after them.
-        for path in sorted(new, key=lambda path: whole[path][1]):
-            try:
-                stat = path.stat()
-                if _state(stat) != whole[path]:
-                    continue
-                put_file(self._s3, path, f"{self._uri}/{found[path][0]}", as_of=stat)
-            except (FileNotFoundError, ChannelError):
-                continue  # written anew, or gone, meanwhile: the next look finds it
-            self._put[path] = whole[path]
+        stat = path.stat()
+        if _Seen.of(seen.name, stat) == seen:
+            put_file(self._s3, path, f"{self._uri}/{seen.name}", as_of=stat)
+            self._put = self._put | {path: seen}
 
 
-def _state(stat: os.stat_result) -> _State:
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+@dataclass(frozen=True)
+class _Seen:
+    """A file at one moment."""
+
+    name: str
+    """Below its folder."""
+
+    size: int
+    changed: int
+    inode: int
+
+    @classmethod
+    def of(cls, name: str, stat: os.stat_result) -> _Seen:
+        return cls(name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 def _is_open(path: Path) -> bool | None:

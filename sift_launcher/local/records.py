@@ -8,7 +8,7 @@
         pid              of the supervisor
         stop, kill       there once the user asked for it
         interrupt        there until the instances of a spot job are taken back, if asked for
-        logs/<host>.log  what the job printed
+        logs/<host>.log  what the host printed, in all attempts
         hosts/<host>/    the /opt/ml tree of every host, until it is collected
         inputs/          what was fetched for them, as long
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sift_launcher.cloud.client import Clients
-from sift_launcher.errors import BucketError
+from sift_launcher.errors import BucketError, ChannelError
 from sift_launcher.local import checkpoint_sync
 from sift_launcher.local.checkpoint_sync import CheckpointSync, restore
 from sift_launcher.local.fetch import Fetcher
@@ -203,3 +203,21 @@ def test_a_place_that_cannot_be_written_is_told_at_the_end_alone(s3, folder):
         time.sleep(0.2)
     with pytest.raises(BucketError, match="no such bucket"):
         sync.finish(orderly=True)
+
+
+def test_a_file_that_cannot_be_read_is_told_at_the_end_alone(s3, folder, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise ChannelError("cannot read 1.pt")
+
+    with CheckpointSync(s3, URI, [folder]) as sync, monkeypatch.context() as patched:
+        patched.setattr("sift_launcher.cloud.s3.put_file", refuse)
+        (folder / "1.pt").write_bytes(b"one")
+        time.sleep(0.2)
+        (folder / "gone").write_bytes(b"x")
+        (folder / "gone").unlink()
+        patched.undo()
+        until(lambda: kept(s3) == {"1.pt": b"one"})
+        patched.setattr("sift_launcher.cloud.s3.put_file", refuse)
+        (folder / "2.pt").write_bytes(b"two")
+        with pytest.raises(ChannelError, match="cannot read"):
+            sync.finish(orderly=True)
