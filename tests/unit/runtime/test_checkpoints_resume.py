@@ -189,16 +189,17 @@ def test_without_the_state_the_run_is_another(tmp_path):
 
 
 def test_an_epoch_saved_in_its_middle_is_begun_again_and_counts_once(tmp_path):
-    # The checkpoint of step 7 in the third epoch; 10 steps of it were done when it ended.
-    interrupted(tmp_path, {"keep": 0.5}, (2, 10), save_at=7)
+    # The checkpoint of step 5 in the third epoch, with two batches kept and not given yet.
+    interrupted(tmp_path, {"keep": 0.5}, (2, 10), save_at=5)
     with process(tmp_path) as report:
-        resumed = train(tmp_path, report, {"keep": 0.5}, save_at=7)
+        resumed = train(tmp_path, report, {"keep": 0.5}, save_at=5)
     assert resumed.receipt.epochs == 4
-    # 21 batches in each of four epochs, and seven that were done twice.
-    assert resumed.receipt.batches.given == 4 * 21 + 7
-    assert resumed.receipt.steps == 4 * 21 + 7
+    # 21 batches in each of four epochs, and five that were done twice.
+    assert resumed.receipt.batches.given == 4 * 21 + 5
+    assert resumed.receipt.steps == 4 * 21 + 5
+    assert resumed.receipt.samples.left_over == 20
     given = resumed.receipt.samples.kept - resumed.receipt.samples.left_over
-    assert given == 4 * 205 + 70
+    assert given == 4 * 205 + 50
 
 
 def test_the_receipt_tells_each_restart_and_the_work_that_was_lost(tmp_path):
@@ -286,11 +287,14 @@ def test_a_loader_that_sifts_in_another_way_starts_anew(tmp_path):
 
 
 def test_a_checkpoint_loaded_after_training_began_changes_nothing(tmp_path):
+    interrupted(tmp_path, {"keep": 0.5}, (1, 9))
+    shutil.copy(tmp_path / "checkpoints/last.pt", tmp_path / "checkpoints/first.pt")
+    interrupted(tmp_path, {"keep": 0.5}, (2, 9))
     with process(tmp_path) as report:
-        train(tmp_path, report, {"keep": 0.5}, epochs=2)
-        train(tmp_path, report, {"keep": 0.5}, epochs=3)
-        assert report.meter.steps == 63
-        assert report.resumed == []
+        train(tmp_path, report, {"keep": 0.5})
+        torch.load(tmp_path / "checkpoints/first.pt")
+        assert report.meter.steps == 84
+        assert len(report.resumed) == 2
 
 
 def test_a_script_may_restore_the_loader_itself(tmp_path):
