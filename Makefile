@@ -71,10 +71,11 @@ $(SITE)-run: pyproject.toml $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[train,examples]"
 	@touch $@
 
+TESTED := train,examples,test,frameworks,lint,rehearsal
 # The public toolkit is built from source; without a C compiler, what compares with it is skipped
 # (but not in CI, where that is a failure).
 $(SITE)-test: $(SITE)-run
-	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,frameworks,lint,rehearsal]"
-	$(BIN)/python -m pip install --quiet --editable ".[train,examples,test,frameworks,lint,rehearsal,parity]" || \
-	  echo "no public toolkit here (is there a C compiler?): its comparison is skipped"
+	$(BIN)/python -m pip install --quiet --editable ".[$(TESTED),parity]" || { \
+	  echo "no public toolkit here (is there a C compiler?): its comparison is skipped"; \
+	  $(BIN)/python -m pip install --quiet --editable ".[$(TESTED)]"; }
 	@touch $@

@@ -99,13 +99,13 @@ def test_a_server_that_ends_takes_its_jobs_with_it(cli):
 
 
 def test_a_server_ends_when_it_has_been_idle_but_not_under_a_running_job(cli):
-    server, rehearsed = serve(cli, "--idle", "0.3")
+    server, rehearsed = serve(cli, "--idle", "2")
     go = cli.project / "go"
     rehearsed.start(
         "busy", f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(.01)"
     )
     with pytest.raises(subprocess.TimeoutExpired):
-        server.wait(1.5)
+        server.wait(3)
     go.touch()
     assert server.wait(PATIENCE_SECONDS) == 0
 
