@@ -39,8 +39,8 @@ def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **type
         raise ScriptError(f"no such script: {script} (did you mean sift-launch {meant}?)")
     values = _with_settings(context, script, typed)
     spec = to_spec(script, context.obj, values)
+    check_rehearsal(values)  # first: it needs more than a job in the cloud, and says so at once
     check(spec)
-    check_rehearsal(values)
     if is_cloud(spec.instance):
         from sift_launcher.cli.train_in_cloud import train_in_cloud
 

@@ -8,14 +8,17 @@ from typing import Any
 from sift_launcher.errors import OptionError
 from sift_launcher.instances import LOCAL, PROCESS, check_place
 from sift_launcher.local.interruptions import moment
+from sift_launcher.rehearsal.requirements import require_moto
 
 _PLAYERS = (PROCESS, LOCAL)
 
 
 def check_rehearsal(values: Mapping[str, Any]) -> None:
-    """Raises OptionError or ValidationError; `values` are the options by their names."""
+    """Raises OptionError, ValidationError, or ExtraMissing where nothing can play AWS; `values` are
+    the options by their names."""
     if values["rehearse"]:
         check_place("rehearse", True, values["instance"])
+        require_moto()
         if values["dry_run"]:
             raise OptionError(
                 "--dry-run starts nothing, and --rehearse starts an AWS on this machine: leave one "

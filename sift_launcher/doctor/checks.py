@@ -9,7 +9,7 @@ from typing import Any
 from sift_launcher.bundle import megabytes
 from sift_launcher.doctor.facts import CloudFacts, Facts, PythonFacts
 from sift_launcher.engine import EngineTraits, check_gpu
-from sift_launcher.errors import DeviceUnavailable, InstanceNotServed
+from sift_launcher.errors import DeviceUnavailable, ExtraMissing, InstanceNotServed
 from sift_launcher.instances import LOCAL_GPU, PROCESS, check_instance, is_cloud, is_container
 
 OLDEST_PYTHON = (3, 10)
@@ -65,7 +65,7 @@ def can_run(checks: list[Check]) -> bool:
 def _instance(instance: str) -> Check:
     try:
         check_instance(instance)
-    except InstanceNotServed as error:
+    except (InstanceNotServed, ExtraMissing) as error:
         return Check("instance", False, True, str(error))
     return Check("instance", True, True, instance)
 

@@ -10,6 +10,7 @@ import pytest
 from sift_launcher.doctor.checks import Check, can_run, examine
 from sift_launcher.doctor.facts import CloudFacts, Facts, PythonFacts
 from sift_launcher.engine import EngineTraits
+from sift_launcher.errors import ExtraMissing
 from sift_launcher.images import ImageFacts
 
 ENGINE = EngineTraits(
@@ -271,4 +272,15 @@ def test_a_job_in_sagemaker_needs_region_credentials_role_and_quota():
 def test_an_instance_that_is_not_served_cannot_run(instance: str):
     facts = replace(WELL, instance=instance)
     assert wrong(facts)["instance"][0]
+    assert not can_run(examine(facts))
+
+
+def test_a_package_that_is_not_installed_is_one_line_among_the_others(monkeypatch):
+    def missing(instance: str) -> None:
+        raise ExtraMissing("jobs in SageMaker need AWS's packages: pip install")
+
+    monkeypatch.setattr("sift_launcher.cloud.instance_types.check_instance_type", missing)
+    facts = replace(WELL, instance="ml.g5.xlarge")
+    told = "jobs in SageMaker need AWS's packages: pip install"
+    assert wrong(facts)["instance"][1] == told
     assert not can_run(examine(facts))
