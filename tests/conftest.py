@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
 from aws_stand_in import StandInAws, stand_in_aws
+
+# A shell has what it runs in the background ignore Ctrl-C; tests that press it need it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
