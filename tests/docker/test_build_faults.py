@@ -29,18 +29,23 @@ def small_wheels(tmp_path_factory, wheelhouse):
 
 @pytest.fixture
 def containers(engine):
-    """The ids of the containers of builds and questions that are there at the moment."""
+    """The ids of the containers of builds that are there at the moment."""
 
     def ids():
         listed = engine.containers.list(all=True, ignore_removed=True)
         return {
-            each.id
-            for each in listed
-            if "/build/install.py" in str(each.attrs["Config"]["Cmd"])
-            or each.labels.get("sift-launcher") == "question"
+            each.id for each in listed if "/build/install.py" in str(each.attrs["Config"]["Cmd"])
         }
 
     return ids
+
+
+@pytest.fixture
+def containers_of(engine):
+    """The containers of an image that are there at the moment."""
+    return lambda image: engine.containers.list(
+        all=True, filters={"ancestor": image}, ignore_removed=True
+    )
 
 
 def import_image(engine, tag, architecture="amd64", files=()):
@@ -109,14 +114,13 @@ def test_a_base_that_cannot_be_had_is_named_with_the_mend(cli, engine):
     assert line.endswith("container/bootstrap makes a base (docs/images.md)")
 
 
-def test_a_base_without_python_is_refused_by_name(cli, odd_image, containers):
-    before = containers()
+def test_a_base_without_python_is_refused_by_name(cli, odd_image, containers_of):
     base = odd_image("sift-test-base:empty", files=[("bin/sh", b"")])
     line = failed(cli("build", "--base", base), 2)
     assert line == (
         f"image {base} has no python3: name one that has it, as in --base python:3.11-slim-bookworm"
     )
-    assert containers() == before
+    assert containers_of(base) == []
 
 
 def test_a_base_whose_python_does_not_run_says_what_it_said(cli, odd_image, base_image, engine):
@@ -124,8 +128,9 @@ def test_a_base_whose_python_does_not_run_says_what_it_said(cli, odd_image, base
     assert f"image {base} has" in failed(cli("build", "--base", base), 2)
 
 
-def test_a_base_for_another_machine_is_refused_before_anything_is_built(cli, odd_image, containers):
-    before = containers()
+def test_a_base_for_another_machine_is_refused_before_anything_is_built(
+    cli, odd_image, containers_of
+):
     base = odd_image(
         "sift-test-base:arm", architecture="arm64", files=[("bin/python3", b"\x7fELF")]
     )
@@ -133,7 +138,7 @@ def test_a_base_for_another_machine_is_refused_before_anything_is_built(cli, odd
     assert f"image {base} is for arm64, and this engine runs amd64" in line
     asked = failed(cli("build", "--base", base, "--platform", "linux/arm64"), 2)
     assert f"this machine cannot run image {base}" in asked
-    assert containers() == before
+    assert containers_of(base) == []
 
 
 def complaint(engine, **asked):

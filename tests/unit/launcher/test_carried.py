@@ -58,8 +58,8 @@ def test_what_was_unpacked_runs_without_the_packages_it_came_from(tmp_path: Path
             target.write_bytes(content.read() if content else b"")
     code = (
         "import os; os.environ['SM_HP_SIFT_CONFIG'] = '{}'\n"
-        "import sitecustomize, sift_entrypoint.activate, smart_sifting\n"
-        "print(sitecustomize.__file__, smart_sifting.__file__)"
+        "import sitecustomize, sys, smart_sifting\n"  # Debian's own is run after ours
+        "print(sys.modules['sift_entrypoint.activate'].__file__, smart_sifting.__file__)"
     )
     folder = tmp_path / ".sift"
     done = subprocess.run(
@@ -70,7 +70,7 @@ def test_what_was_unpacked_runs_without_the_packages_it_came_from(tmp_path: Path
     )
     assert done.stderr == ""
     assert done.stdout.split() == [
-        f"{folder}/sift_entrypoint/site/sitecustomize.py",
+        f"{folder}/sift_entrypoint/activate.py",
         f"{folder}/smart_sifting/__init__.py",
     ]
 
