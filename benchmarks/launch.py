@@ -84,17 +84,21 @@ def _launches(folder: Path, server: Server) -> Part:
         places = ["--instance", "ml.g5.xlarge", "--role", ROLE, "--price", "1.408"]
         return [*COMMAND, "source/train.py", *places, "--name", name]
 
+    before = Path.cwd()
     os.chdir(folder)
-    samples = interleave(
-        {
-            "python -c pass": lambda: time_command([sys.executable, "-c", "pass"]),
-            "import sagemaker.pytorch": lambda: _import_seconds(env),
-            "plan": lambda: _first_byte([*options(), "--dry-run"], env),
-            "sift-launch": lambda: server.launch([*options(), "--yes", "--no-wait"], env),
-            "bare script": lambda: server.launch([sys.executable, "bare.py"], env),
-        },
-        rounds=ROUNDS,
-    )
+    try:
+        samples = interleave(
+            {
+                "python -c pass": lambda: time_command([sys.executable, "-c", "pass"]),
+                "import sagemaker.pytorch": lambda: _import_seconds(env),
+                "plan": lambda: _first_byte([*options(), "--dry-run"], env),
+                "sift-launch": lambda: server.launch([*options(), "--yes", "--no-wait"], env),
+                "bare script": lambda: server.launch([sys.executable, "bare.py"], env),
+            },
+            rounds=ROUNDS,
+        )
+    finally:
+        os.chdir(before)
     median = medians(samples)
     ours, bare = median["sift-launch"], median["bare script"]
     imported = median["import sagemaker.pytorch"]
@@ -134,7 +138,8 @@ def _launches(folder: Path, server: Server) -> Part:
         [
             "A launch ends when the stand-in, a process of its own, has answered "
             "CreateTrainingJob. The command finds out account, role and image, and asks what "
-            "SageMaker would refuse; the bare script is told all of it. Telemetry is sent later."
+            "SageMaker would refuse; the bare script is told all of it. The price is said "
+            "(`--price`): a plan waits for one that it does not know for a second at most."
         ],
     )
 
