@@ -64,12 +64,12 @@ def test_awss_own_command_lists_describes_and_reads_a_job(rehearsed, aws_command
     assert job["ModelArtifacts"]["S3ModelArtifacts"] == (
         f"s3://{BUCKET}/by-hand/output/model.tar.gz"
     )
-    events = told(
-        "logs",
-        "filter-log-events",
-        "--log-group-name=/aws/sagemaker/TrainingJobs",
-        "--log-stream-name-prefix=by-hand/",
-    )
+    group = "--log-group-name=/aws/sagemaker/TrainingJobs"
+    (stream,) = told("logs", "describe-log-streams", group, "--log-stream-name-prefix=by-hand/")[
+        "logStreams"
+    ]
+    name = stream["logStreamName"]
+    events = told("logs", "get-log-events", group, f"--log-stream-name={name}")
     assert [event["message"] for event in events["events"]] == ["hello"]
     identity = told("sts", "get-caller-identity")
     assert identity["Arn"] == "arn:aws:sts::123456789012:assumed-role/SageMakerRole/rehearsal"
