@@ -20,6 +20,7 @@ from sift_launcher.image.spec import ImageSpec
 pytestmark = pytest.mark.docker
 
 TAG = "sift-test-build:faulty"
+NEVER_BUILT = "sift-test-build:never"
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_a_base_for_another_machine_is_refused_before_anything_is_built(
 
 def complaint(engine, **asked):
     with pytest.raises(BuildFailed) as caught:
-        build_small(engine, ImageSpec(tag=TAG, **asked))
+        build_small(engine, ImageSpec(tag=NEVER_BUILT, **asked))
     assert caught.value.exit_code == 1
     return str(caught.value)
 
@@ -153,10 +154,12 @@ def test_pips_own_complaint_ends_the_build(engine, base_image, small_wheels, tmp
     requirements.write_text("no-such-package-at-all==9\n")
     asked = {"base": base_image, "wheelhouse": small_wheels, "requirements": requirements}
     line = complaint(engine, **asked)
-    assert line.startswith(f"image {TAG} could not be built: ERROR: Could not find a version that")
+    assert line.startswith(
+        f"image {NEVER_BUILT} could not be built: ERROR: Could not find a version that"
+    )
     assert line.endswith("ERROR: No matching distribution found for no-such-package-at-all==9")
     with pytest.raises(docker.errors.ImageNotFound):
-        engine.images.get(TAG)
+        engine.images.get(NEVER_BUILT)
 
 
 def test_the_command_ends_with_that_complaint(cli, base_image, small_wheels):
