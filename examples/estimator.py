@@ -16,7 +16,9 @@ from sift_launcher import SiftPyTorch
 
 EXAMPLES = Path(__file__).parent
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("instance_type", help="process, local, local_gpu, or such as ml.g5.xlarge")
 parser.add_argument("--example", choices=("digits", "fashion_mnist"), default="digits")
 parser.add_argument("--data", help="its channel `train`: a folder here, or s3://...")
