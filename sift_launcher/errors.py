@@ -104,6 +104,10 @@ class BucketError(WrongCall):
     """A bucket or an object is missing, lies in another region, or is somebody else's."""
 
 
+class BucketMissing(BucketError):
+    """There is no bucket of that name."""
+
+
 class QuotaError(WrongCall):
     """The account may not run as many instances of that type."""
 

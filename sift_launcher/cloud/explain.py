@@ -18,6 +18,7 @@ from sift_launcher.cloud.regions import known_regions, unknown_region
 from sift_launcher.errors import (
     AccessDenied,
     BucketError,
+    BucketMissing,
     CloudRefused,
     CloudUnreachable,
     CredentialsError,
@@ -167,7 +168,7 @@ def _wrong_region(told: _Told) -> SiftLaunchError:
 
 
 def _no_bucket(told: _Told) -> SiftLaunchError:
-    return BucketError(f"{told.what}: there is no such bucket: see aws s3 ls for those there are")
+    return BucketMissing(f"{told.what}: there is no such bucket: see aws s3 ls for those there are")
 
 
 def _no_object(told: _Told) -> SiftLaunchError:

@@ -122,6 +122,10 @@ class SiftSession(Session):  # type: ignore[misc]
             self._default_bucket = name
         return str(self._default_bucket)
 
+    def make_default_bucket(self) -> None:
+        """Makes the default bucket where there is none yet."""
+        self._create_s3_bucket_if_it_does_not_exist(self.default_bucket(), self._region_name)
+
     def _create_s3_bucket_if_it_does_not_exist(self, bucket_name: str, region: str) -> None:
         """One question, where the SDK lists all buckets first and then asks twice."""
         from botocore.exceptions import ClientError

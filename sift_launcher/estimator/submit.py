@@ -11,9 +11,10 @@ from typing import Any
 from sift_launcher.bundle import megabytes
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
-from sift_launcher.cloud.facts import Upload
-from sift_launcher.cloud.request import CODE_CHANNEL
+from sift_launcher.cloud.facts import Cloud, Upload
+from sift_launcher.cloud.request import CODE_CHANNEL, bucket_of
 from sift_launcher.cloud.upload import upload
+from sift_launcher.errors import BucketMissing
 from sift_launcher.estimator.pytorch import SiftPyTorch
 from sift_launcher.estimator.sdk import TrainingInput
 from sift_launcher.estimator.session import SiftSession, remember
@@ -38,19 +39,25 @@ def submit_to_sagemaker(
 ) -> str:
     """Uploads data and code, sends the request of `plan`, and remembers the job; returns its ARN.
 
-    `report` is told how much of the data is there. Whatever is interrupted or refused: there is a
-    job with all it needs, or there is none. Raises the errors of `cloud.explain`, ResourceInUse
+    `report` is told how much of the data is there. A default bucket that is not there yet is made,
+    as the SDK makes it. Whatever is interrupted or refused: there is a job with all it needs, or
+    there is none. Raises the errors of `cloud.explain`, ResourceInUse
     among them, and ChannelError for data that changed. `clients` are those of the plan's account.
     """
     cloud = plan.cloud
     if cloud is None:
         raise ValueError(f"plan {plan.name} is for this machine: `submit` takes it")
     clients = clients or Clients(cloud.region, cloud.profile, cloud.endpoint)
-    for each in cloud.uploads:
-        _upload(each, clients, plan, report)
     # Without the SDK's settings files: the plan says all that is sent.
     session = SiftSession(clients, account=cloud.account, bucket=cloud.bucket, sagemaker_config={})
-    estimator_of(plan, session).fit(inputs_of(plan), wait=False, job_name=plan.name)
+    try:
+        _submit(plan, cloud, session, report)
+    except BucketMissing:
+        if bucket_of(plan.bundle_uri) != cloud.bucket:
+            raise
+        # The account's first job in the region: nothing is sent to a bucket before its data.
+        session.make_default_bucket()
+        _submit(plan, cloud, session, report)
     price = cloud.prices.on_demand if cloud.prices else None
     remember(replace(session.latest, is_rehearsal=plan.is_rehearsal, dollars_per_hour=price))
     return session.latest.arn
@@ -112,6 +119,12 @@ def inputs_of(plan: Plan) -> dict[str, Any] | None:
     if _is_code_a_channel(plan):
         del inputs[CODE_CHANNEL]  # the estimator adds it
     return inputs or None
+
+
+def _submit(plan: Plan, cloud: Cloud, session: SiftSession, report: Callable[[str], None]) -> None:
+    for each in cloud.uploads:
+        _upload(each, session.clients, plan, report)
+    estimator_of(plan, session).fit(inputs_of(plan), wait=False, job_name=plan.name)
 
 
 def _upload(each: Upload, clients: Clients, plan: Plan, report: Callable[[str], None]) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,13 @@ from sift_launcher.carried import carried_files
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.facts import Cloud, Prices
 from sift_launcher.cloud.upload import plan_uploads
-from sift_launcher.errors import AccessDenied, ChannelError, CloudUnreachable, ResourceInUse
+from sift_launcher.errors import (
+    AccessDenied,
+    BucketMissing,
+    ChannelError,
+    CloudUnreachable,
+    ResourceInUse,
+)
 from sift_launcher.estimator.pytorch import SiftPyTorch
 from sift_launcher.estimator.sdk import TrainingInput
 from sift_launcher.estimator.session import SiftSession
@@ -164,6 +171,23 @@ def inputs(asked: Asked) -> dict[str, Any] | None:
 def test_submitting_asks_aws_for_nothing_that_the_plan_knows(account, source):
     submit_to_sagemaker(planned(JOBS["sifted"], source), print, account.clients)
     assert account.calls == ["PutObject", "CreateTrainingJob"]
+
+
+def test_the_first_job_of_an_account_makes_its_default_bucket(account, source):
+    account.clients("s3").delete_bucket(Bucket=BUCKET)
+    wanted = planned(JOBS["sifted"], source)
+    submit_to_sagemaker(wanted, print, account.clients)
+    assert account.bodies == [wanted.request]
+    assert sorted(account.files(wanted.bundle_uri)) == [each.path for each in wanted.bundle.files]
+
+
+def test_a_bucket_that_was_named_and_is_gone_is_not_made(account, source):
+    wanted = replace(JOBS["sifted"], spec=JOBS["sifted"].spec | {"output": "s3://gone-bucket/x"})
+    with pytest.raises(BucketMissing, match=r"s3://gone-bucket/digits/.*there is no such bucket"):
+        submit_to_sagemaker(planned(wanted, source), print, account.clients)
+    assert account.bodies == []
+    there = [each["Name"] for each in account.clients("s3").list_buckets()["Buckets"]]
+    assert sorted(there) == ["own-bucket", BUCKET]
 
 
 def test_a_job_that_was_submitted_is_remembered(account, source):

@@ -24,6 +24,7 @@ from sift_launcher.cloud.roles import get_role, training_roles
 from sift_launcher.errors import (
     AccessDenied,
     BucketError,
+    BucketMissing,
     CloudRefused,
     CloudUnreachable,
     CredentialsError,
@@ -215,7 +216,7 @@ REFUSALS: list[tuple[dict[str, Any], type[SiftLaunchError], str]] = [
     ),
     (
         answer("NoSuchBucket", status=404),
-        BucketError,
+        BucketMissing,
         "looking: there is no such bucket: see aws s3 ls for those there are",
     ),
     (
