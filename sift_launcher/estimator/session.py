@@ -12,6 +12,7 @@ from sift_launcher import catalogue
 from sift_launcher.catalogue import CloudEntry
 from sift_launcher.cloud.client import Clients
 from sift_launcher.cloud.explain import explained
+from sift_launcher.cloud.gather import default_bucket
 from sift_launcher.errors import BucketError
 from sift_launcher.estimator.sdk import (
     Session,
@@ -117,7 +118,7 @@ class SiftSession(Session):  # type: ignore[misc]
         if self._default_bucket is None:
             name = self._default_bucket_name_override
             self._default_bucket_set_by_sdk = not name
-            name = name or f"sagemaker-{self.boto_region_name}-{self.account_id()}"
+            name = name or default_bucket(self.boto_region_name, self.account_id())
             self._create_s3_bucket_if_it_does_not_exist(name, self.boto_region_name)
             self._default_bucket = name
         return str(self._default_bucket)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import PurePath, PurePosixPath
+from typing import Any, TypeVar
 
 from sift_launcher.errors import ValidationError
 from sift_launcher.paths import local_path
@@ -18,6 +18,8 @@ BASE = PurePosixPath("/opt/ml")
 """Where the service, and a container of ours, puts the tree of a host."""
 
 CHECKPOINTS = BASE / "checkpoints"
+
+P = TypeVar("P", bound=PurePath)
 
 INPUT_MODES = ("File", "FastFile")
 _REPLICATED, _SHARDED = "FullyReplicated", "ShardedByS3Key"
@@ -39,6 +41,11 @@ class ChannelPlace:
     def is_sharded(self) -> bool:
         """Each host gets its share."""
         return self.distribution == _SHARDED
+
+
+def moved(base: P, path: PurePosixPath) -> P:
+    """Where `path`, one below /opt/ml, is of a host whose tree lies at `base`."""
+    return base / path.relative_to(BASE)
 
 
 def is_s3(uri: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from sift_launcher.local.host_runner import HostEnd, RunningHost
-from sift_launcher.local.places import BASE
+from sift_launcher.local.places import BASE, moved
 from sift_launcher.local.tree import HostTree
 from sift_launcher.runtime import PACKAGES, runtime_folders
 
@@ -133,12 +133,13 @@ def _at(base: Path, environment: Mapping[str, str]) -> dict[str, str]:
     variables = dict(environment) | {"SAGEMAKER_BASE_DIR": str(base)}
     if "PYTHONPATH" in variables:
         paths = variables["PYTHONPATH"].split(os.pathsep)
-        variables["PYTHONPATH"] = os.pathsep.join(
-            str(base / PurePosixPath(path).relative_to(BASE)) if BASE in PurePosixPath(path).parents
-            else path
-            for path in paths
-        )  # fmt: skip
+        variables["PYTHONPATH"] = os.pathsep.join(_seen(base, path) for path in paths)
     return variables
+
+
+def _seen(base: Path, path: str) -> str:
+    place = PurePosixPath(path)
+    return str(moved(base, place)) if BASE in place.parents else path
 
 
 def _keep_from_installing(code: Path, log: BinaryIO) -> None:

@@ -19,6 +19,7 @@ from sift_launcher.local.places import (
     checkpoints_path,
     checkpoints_uri,
     code_path,
+    moved,
 )
 from sift_launcher.local.records import write_json
 from sift_launcher.paths import local_path
@@ -75,7 +76,7 @@ class HostTree:
 
     def place_of(self, mount: Mount) -> Path:
         """Where `mount` belongs in this tree; its folder is made if needed."""
-        place = self.base / mount.target.relative_to(BASE)
+        place = moved(self.base, mount.target)
         place.parent.mkdir(parents=True, exist_ok=True)
         return place
 
@@ -108,8 +109,7 @@ def lay_out(
         _unpack(inputs.code, tree.code)
         hyperparameters["sagemaker_submit_directory"] = json.dumps(str(base / "code"))
     elif (path := code_path(request)) is not None and base != BASE:
-        seen = base / path.relative_to(BASE)
-        hyperparameters["sagemaker_submit_directory"] = json.dumps(str(seen))
+        hyperparameters["sagemaker_submit_directory"] = json.dumps(str(moved(base, path)))
     if "code" in inputs.channels.get(host, {}):
         # It is unpacked here, by whatever the image starts.
         tree.code.mkdir(exist_ok=True)
