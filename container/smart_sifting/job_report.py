@@ -22,6 +22,7 @@ from smart_sifting import __version__, checkpoints
 from smart_sifting.meter import Meter
 from smart_sifting.picture import draw_svg
 from smart_sifting.receipt import (
+    SIFTED,
     Batches,
     ClassCount,
     Loader,
@@ -233,9 +234,7 @@ class JobReport:
             epochs=m.epochs,
             seconds=seconds,
             unsifted=unsifted,
-            saved=saved(seconds, unsifted)
-            if self.tier == "forward"
-            else saved(seconds, Unsifted()),
+            saved=saved(seconds, unsifted) if self.tier in SIFTED else saved(seconds, Unsifted()),
             classes=[ClassCount(label, *counts) for label, counts in sorted(m.classes.items())],
             history=list(m.history),
             loaders=list(self.loaders.values()),

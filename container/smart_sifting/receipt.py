@@ -21,8 +21,12 @@ from smart_sifting.errors import ReceiptException
 from smart_sifting.receipt_values import ADDED, from_values
 
 SCHEMA = 1
-TIERS = ("forward", "pass-through", "waiting")
-"""What was done, best first: sifted by scoring; all data passed through; no training seen yet."""
+TIERS = ("memory", "forward", "batch", "pass-through", "waiting")
+"""What was done, best first: sifted by the training steps' own losses; by a scoring pass; evenly,
+knowing whole batches' losses alone; all data passed through; no training seen yet."""
+
+SIFTED = ("memory", "forward", "batch")
+"""The tiers that drop samples."""
 
 T = TypeVar("T")
 

@@ -17,6 +17,9 @@ from smart_sifting.sift_config.sift_configs import (
 )
 from smart_sifting.sift_config.validation import choice, flag, integer, mapping, number, refuse
 
+SOURCES = ("auto", "memory", "forward", "batch")
+"""Where the scores may come from; "auto" is the best that can be verified, in this order."""
+
 _LOSS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -31,6 +34,9 @@ class SiftConfig:
         that discovery needs.
     repeat_delay_per_epoch: wait for that many steps in every epoch.
     acceptance: ``quota`` or ``probabilistic``, see ``RelativeProbabilisticSiftConfig``.
+    source: where scores come from: ``memory`` is the training steps' own losses, ``forward`` a
+        pass over what the loader gives, ``batch`` the whole batch's loss alone, so that samples
+        are chosen evenly; ``auto`` is the first of them that the script allows.
     loss: ``module:Class`` of the user's own ``Loss``, or None to find the script's.
     seed: of the generator that draws.
     """
@@ -40,6 +46,7 @@ class SiftConfig:
     sift_delay: int = 0
     repeat_delay_per_epoch: bool = False
     acceptance: str = "quota"
+    source: str = "auto"
     loss: str | None = None
     seed: int = 0
 
@@ -53,11 +60,23 @@ class SiftConfig:
             "sift_delay": integer("sift_delay", self.sift_delay, minimum=0, example=100),
             "repeat_delay_per_epoch": flag("repeat_delay_per_epoch", self.repeat_delay_per_epoch),
             "acceptance": choice("acceptance", self.acceptance, ACCEPTANCE_RULES),
+            "source": choice("source", self.source, SOURCES),
             "loss": _loss_path("loss", self.loss),
             "seed": integer("seed", self.seed, minimum=0, example=0),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        self._check_source()
+
+    def _check_source(self) -> None:
+        if self.source in ("auto", "forward"):
+            return
+        if self.acceptance == "probabilistic":
+            mend = 'acceptance "probabilistic" scores what comes: write "forward", or leave it out'
+            raise refuse("source", self.source, mend)
+        if self.loss is not None:
+            mend = 'a loss of your own is used by "forward": write that, or leave it out'
+            raise refuse("source", self.source, mend)
 
     @property
     def beta_value(self) -> float:

@@ -139,7 +139,7 @@ def changed(**values: Any) -> dict[str, Any]:
         (json.dumps(changed(classes={})), "receipt.classes is {}, not what a receipt has there"),
         (
             json.dumps(changed(tier="best")),
-            "receipt: tier is 'best', not of forward, pass-through, waiting",
+            "receipt: tier is 'best', not of memory, forward, batch, pass-through, waiting",
         ),
     ],
 )

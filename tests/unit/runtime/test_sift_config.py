@@ -76,6 +76,7 @@ def test_job_defaults() -> None:
         "sift_delay": 0,
         "repeat_delay_per_epoch": False,
         "acceptance": "quota",
+        "source": "auto",
         "loss": None,
         "seed": 0,
     }
@@ -117,7 +118,7 @@ def test_json_is_canonical_and_reads_back_unchanged() -> None:
     assert SiftConfig.parse(config.to_json()) == config
     assert SiftConfig(keep=1).to_json() == (
         '{"acceptance": "quota", "keep": 1.0, "loss": null, "loss_history_length": 500, '
-        '"repeat_delay_per_epoch": false, "seed": 0, "sift_delay": 0}'
+        '"repeat_delay_per_epoch": false, "seed": 0, "sift_delay": 0, "source": "auto"}'
     )
 
 
@@ -126,8 +127,8 @@ KEEP = f"write a number more than 0 and at most 1, {HALF}"
 BETA = "write a number more than 0, such as 1 to keep half of the samples"
 EXAMPLE = 'write JSON such as {"keep": 0.5}'
 KEYS = (
-    "keep, loss_history_length, sift_delay, repeat_delay_per_epoch, acceptance, loss, seed, "
-    "beta_value, loss_based_sift_config"
+    "keep, loss_history_length, sift_delay, repeat_delay_per_epoch, acceptance, source, loss, "
+    "seed, beta_value, loss_based_sift_config"
 )
 
 
@@ -157,6 +158,20 @@ KEYS = (
             {"sift_delay": 5, "loss_based_sift_config": {}},
             "sift_config: sift_delay is 5; loss_based_sift_config is there too: "
             "write one of the two",
+        ),
+        (
+            {"source": "magic"},
+            'sift_config: source is \'magic\'; write "auto" or "memory" or "forward" or "batch"',
+        ),
+        (
+            {"source": "memory", "acceptance": "probabilistic"},
+            "sift_config: source is 'memory'; "
+            'acceptance "probabilistic" scores what comes: write "forward", or leave it out',
+        ),
+        (
+            {"source": "batch", "loss": "a:B"},
+            "sift_config: source is 'batch'; "
+            'a loss of your own is used by "forward": write that, or leave it out',
         ),
         (
             {"sift_delay": -1},
