@@ -228,7 +228,7 @@ class JobReport:
             final=final,
             rank=self.rank,
             world_size=self.world_size,
-            samples=Samples(m.seen, m.kept, m.seen - m.kept, m.left_over, m.non_finite),
+            samples=Samples(m.seen, m.kept, m.seen - m.kept, m.left_over, m.non_finite, m.loaded),
             batches=Batches(m.batches_seen, m.batches_given),
             steps=m.steps,
             epochs=m.epochs,

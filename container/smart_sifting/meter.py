@@ -19,7 +19,8 @@ MAX_CLASSES = 1000
 STEPS_REMEMBERED = 1000
 
 COUNTERS = (
-    *("seen", "kept", "left_over", "non_finite", "batches_seen", "batches_given"),
+    *("seen", "kept", "loaded", "left_over", "non_finite", "batches_seen", "batches_given"),
+    "batches_loaded",
     *("epochs", "steps", "whole_batches", "measured_steps", "_offered", "_stride"),
     *("scoring_seconds", "training_seconds", "data_seconds", "discovery_seconds", "whole_seconds"),
 )
@@ -34,6 +35,7 @@ class Meter:
         full_steps: training seconds of the last steps on full batches in which nothing of ours ran.
             Whichever samples are in a batch, that is what a step costs without sifting.
         measured_steps: how many such steps there were in all.
+        loaded, batches_loaded: what the plain loader really loaded; what memory drops it never does.
         whole_batches, whole_seconds: all steps on whole batches, and what they took in training
             and data. Without sifting they would have taken the same, slow first steps included.
         listener: called after each batch that came from a loader.
@@ -43,10 +45,12 @@ class Meter:
     clock: Callable[[], float] = time.perf_counter
     seen: int = 0
     kept: int = 0
+    loaded: int = 0
     left_over: int = 0
     non_finite: int = 0
     batches_seen: int = 0
     batches_given: int = 0
+    batches_loaded: int = 0
     epochs: int = 0
     steps: int = 0
     scoring_seconds: float = 0.0
@@ -72,6 +76,7 @@ class Meter:
         """A batch that came from the plain loader."""
         self.batches_seen += 1
         self.seen += samples
+        self._loaded(samples)
 
     def whole_batch(self, samples: int) -> None:
         """A fetched batch that is given as the loader made it."""
@@ -87,8 +92,33 @@ class Meter:
         if labels is not None:
             self._count_classes(labels, rows)
         if len(finite):
-            self._point(float(finite.mean()))
+            self.point(float(finite.mean()))
         self._tell()
+
+    def chosen_batch(self, samples: int, seen: int, batches_seen: int) -> None:
+        """A batch of samples that were chosen before they were loaded, `seen` with those that were
+        passed over, as much as so many batches of the plain loader."""
+        self.seen += seen
+        self.batches_seen += batches_seen
+        self._loaded(samples)
+        self.whole_batch(samples)
+
+    def point(self, loss: float) -> None:
+        """A mean loss for the history: at most HISTORY_POINTS, evenly spread, halved if more."""
+        self._offered += 1
+        if self._offered % self._stride:
+            return
+        self.history.append(
+            HistoryPoint(
+                step=self.batches_given,
+                seconds=round(self.clock() - self.started, 3),
+                kept_share=round(self.kept / self.seen, 4),
+                loss=round(loss, 6),
+            )
+        )
+        if len(self.history) > HISTORY_POINTS:
+            self.history = self.history[::2]
+            self._stride *= 2
 
     def epoch_ended(self) -> None:
         """A sifted epoch is over, or the script has left it."""
@@ -135,11 +165,11 @@ class Meter:
         """What a full batch costs in (training, data) seconds; None if no step was measured.
 
         Training is the median of the last steps, so that one with an evaluation or a checkpoint
-        in it does not count for all; data the mean over all batches, which were all loaded.
+        in it does not count for all; data the mean over all batches that were loaded.
         """
         if not self.full_steps:
             return None
-        return median(self.full_steps), self.data_seconds / max(1, self.batches_seen)
+        return median(self.full_steps), self.data_seconds / max(1, self.batches_loaded)
 
     def unsifted_seconds(self) -> float:
         """What the batches seen would have cost had each been trained on."""
@@ -152,12 +182,18 @@ class Meter:
         """Count what the other has counted of whole batches and their seconds."""
         self.seen += other.seen
         self.kept += other.kept
+        self.loaded += other.loaded
         self.batches_seen += other.batches_seen
         self.batches_given += other.batches_given
+        self.batches_loaded += other.batches_loaded
         self.training_seconds += other.training_seconds
         self.data_seconds += other.data_seconds
         self.whole_batches += other.whole_batches
         self.whole_seconds += other.whole_seconds
+
+    def _loaded(self, samples: int) -> None:
+        self.loaded += samples
+        self.batches_loaded += 1
 
     def _tell(self) -> None:
         if self.listener is not None:
@@ -169,20 +205,3 @@ class Meter:
             for value, count in zip(values.tolist(), counts.tolist(), strict=True):
                 if value in self.classes or len(self.classes) < MAX_CLASSES:
                     self.classes.setdefault(value, [0, 0])[column] += count
-
-    def _point(self, loss: float) -> None:
-        """Keep at most HISTORY_POINTS points, evenly spread: halve them when they are too many."""
-        self._offered += 1
-        if self._offered % self._stride:
-            return
-        self.history.append(
-            HistoryPoint(
-                step=self.batches_given,
-                seconds=round(self.clock() - self.started, 3),
-                kept_share=round(self.kept / self.seen, 4),
-                loss=round(loss, 6),
-            )
-        )
-        if len(self.history) > HISTORY_POINTS:
-            self.history = self.history[::2]
-            self._stride *= 2

@@ -34,13 +34,15 @@ T = TypeVar("T")
 @dataclass
 class Samples:
     """Counts of samples. ``left_over`` were kept but had no batch to go into when the job ended;
-    ``non_finite`` had a NaN or infinite loss and were kept for it."""
+    ``non_finite`` had a NaN or infinite loss and were kept for it; ``loaded`` were read and decoded,
+    which those that memory drops are not."""
 
     seen: int = 0
     kept: int = 0
     dropped: int = 0
     left_over: int = 0
     non_finite: int = 0
+    loaded: int = field(default=0, metadata=ADDED)
 
 
 @dataclass

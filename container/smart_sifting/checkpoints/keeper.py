@@ -21,7 +21,7 @@ from smart_sifting.receipt import Receipt, Resumed
 from smart_sifting.sift_config.job_config import SiftConfig
 from smart_sifting.sifter import DataName, Sifter
 
-SCHEMA = 1
+SCHEMA = 2
 
 # Of the job's time that may go into states of buffers, which may be checkpoints or may not.
 SHARE_FOR_BUFFERS = 0.01

@@ -426,7 +426,7 @@ def test_a_script_that_knows_nothing_of_us_is_killed_and_goes_on(tmp_path):
     made = receipt.read(tmp_path / "output/receipt.json")
     # The delay comes after the 12 whole batches of discovery, and once; then half of everything.
     assert (made.epochs, made.steps) == (4, 37 + 3 * 20)
-    assert made.samples == receipt.Samples(8000, 1850 + 3 * 1000, 8000 - 4850, 0, 0)
+    assert made.samples == receipt.Samples(8000, 1850 + 3 * 1000, 8000 - 4850, 0, 0, 8000)
     assert [each.step for each in made.resumed] == [57]
     # The schedule that the script restores was built from this length: it must hear the same.
     assert '"loader_len": [33, 20, 20]' in ended.stdout

@@ -103,7 +103,7 @@ def test_the_history_has_at_most_400_points_evenly_spread():
 
 
 def test_what_a_batch_costs_unsifted_is_the_median_step_and_the_mean_of_the_data():
-    meter = Meter(data_seconds=8.0, batches_seen=10)
+    meter = Meter(data_seconds=8.0, batches_seen=20, batches_loaded=10)
     for seconds in (1.0, 9.0, 2.0):
         meter.step(seconds, measured=True)
     meter.step(50.0, measured=False)
@@ -125,7 +125,7 @@ def test_no_step_measured_is_nothing_known():
 
 
 def test_whole_steps_cost_what_they_took_and_all_other_batches_what_one_costs_unsifted():
-    meter = Meter(batches_seen=10, batches_given=5, data_seconds=5.0)
+    meter = Meter(batches_seen=10, batches_loaded=10, batches_given=5, data_seconds=5.0)
     meter.whole_step(5.0, 1.0, measured=False)
     meter.whole_step(2.0, 0.5, measured=True)
     assert list(meter.full_steps) == [2.0]
@@ -159,6 +159,7 @@ def test_the_receipt_holds_what_was_counted_and_what_it_saved(report, clock):
     meter = report.meter
     meter.seen, meter.kept, meter.left_over, meter.non_finite = 1000, 500, 3, 2
     meter.batches_seen, meter.batches_given, meter.epochs = 128, 50, 2
+    meter.batches_loaded = 128
     meter.scoring_seconds, meter.training_seconds = 2.0, 10.0
     meter.data_seconds, meter.discovery_seconds = 4.0, 1.0
     meter.full_steps.extend([0.25] * 8)
@@ -345,7 +346,7 @@ def test_a_script_that_fails_leaves_its_receipt_too(tmp_path):
     assert 'KeyError: "the script\'s own"' in ended.stderr
     made = receipt.read(tmp_path / "output" / "receipt.json")
     # The first epoch: 105 of 210 in 11 batches. The second: two windows of 70, 40 samples given.
-    assert made.samples == receipt.Samples(350, 175, 175, 30, 0)
+    assert made.samples == receipt.Samples(350, 175, 175, 30, 0, 350)
     assert made.batches == receipt.Batches(35, 15)
     assert (made.steps, made.epochs, made.final, made.tier) == (15, 2, True, "forward")
     assert sum(each.seen for each in made.classes) == 350
