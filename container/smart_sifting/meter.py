@@ -35,7 +35,7 @@ class Meter:
         full_steps: training seconds of the last steps on full batches in which nothing of ours ran.
             Whichever samples are in a batch, that is what a step costs without sifting.
         measured_steps: how many such steps there were in all.
-        loaded, batches_loaded: what the plain loader really loaded; what memory drops it never does.
+        loaded, batches_loaded: what the plain loader really loaded: memory loads what it keeps.
         whole_batches, whole_seconds: all steps on whole batches, and what they took in training
             and data. Without sifting they would have taken the same, slow first steps included.
         listener: called after each batch that came from a loader.

@@ -34,8 +34,8 @@ T = TypeVar("T")
 @dataclass
 class Samples:
     """Counts of samples. ``left_over`` were kept but had no batch to go into when the job ended;
-    ``non_finite`` had a NaN or infinite loss and were kept for it; ``loaded`` were read and decoded,
-    which those that memory drops are not."""
+    ``non_finite`` had a NaN or infinite loss and were kept for it; ``loaded`` were read and
+    decoded, as what memory drops is not."""
 
     seen: int = 0
     kept: int = 0
