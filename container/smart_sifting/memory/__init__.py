@@ -1,0 +1,1 @@
+"""Sifting by what is remembered: the losses of the training steps themselves."""
