@@ -140,5 +140,12 @@ class LiveLog:
             self._drawn = status
 
 
+class StatusLine(LiveLog):
+    """The status line alone: the log stays where the job keeps it."""
+
+    def write(self, content: bytes) -> None:
+        """Passes over the log."""
+
+
 def _has_colour() -> bool:
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ

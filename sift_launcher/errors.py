@@ -164,6 +164,10 @@ class PushFailed(SiftLaunchError):
     """The image is built but could not be pushed to its repository."""
 
 
+class MetricNotFound(WrongCall):
+    """The log of a pilot's run has no figure to compare runs by."""
+
+
 class JobFailed(SiftLaunchError):
     """The job ran and failed; the text names the reason and the log."""
 

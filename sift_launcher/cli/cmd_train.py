@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from sift_launcher.cli.root import Root, complete_first_word, meant_subcommand
 from sift_launcher.cli.train_options import SECTIONS
-from sift_launcher.errors import ScriptError, SettingsFileError
-from sift_launcher.paths import absolute
+from sift_launcher.errors import ScriptError
 
 HELP = """Train SCRIPT as a managed job, on only the samples that teach it something.
 
@@ -26,6 +23,7 @@ A script that has the name of a command below is reached with its path, as in ./
 @click.pass_context
 def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **typed: Any) -> None:
     """Makes the specification of what was typed, plans it, and prints or runs the plan."""
+    from sift_launcher.cli.project_settings import with_settings
     from sift_launcher.cli.rehearsal_options import check_rehearsal
     from sift_launcher.cli.to_spec import to_spec
     from sift_launcher.instances import is_cloud
@@ -37,7 +35,7 @@ def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **type
         )
     if (meant := meant_subcommand(script)) is not None:
         raise ScriptError(f"no such script: {script} (did you mean sift-launch {meant}?)")
-    values = _with_settings(context, script, typed)
+    values = with_settings(context, script, typed, context.command.params)
     spec = to_spec(script, context.obj, values)
     check_rehearsal(values)  # first: it needs more than a job in the cloud, and says so at once
     check(spec)
@@ -51,38 +49,8 @@ def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **type
         train_here(spec, values)
 
 
-def _with_settings(context: click.Context, script: str, typed: dict[str, Any]) -> dict[str, Any]:
-    from sift_launcher.cli.settings_file import (
-        Settings,
-        apply_settings,
-        find_settings,
-        read_settings,
-    )
-    from sift_launcher.cli.to_spec import parse_pairs
-
-    def is_typed(name: str) -> bool:
-        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-    profile = typed["profile_of_settings"]
-    path = find_settings(_folder_of(script, typed["source_dir"]))
-    if path is None and profile is not None:
-        raise SettingsFileError(
-            f"--with {profile}: there is no sift.toml for {script}; sift-launch init writes one"
-        )
-    options = [each for each in context.command.params if isinstance(each, click.Option)]
-    settings = read_settings(path, options, profile) if path else Settings()
-    return apply_settings(settings, parse_pairs(typed), is_typed)
-
-
-def _folder_of(script: str, source_dir: str | None) -> Path:
-    """Where the script lies; as the SDK has it, it may be named from within the source folder."""
-    place = Path(script)
-    if source_dir is not None and not place.exists():
-        place = Path(source_dir) / script
-    return absolute(place).parent
-
-
 command = Root(
+    "sift-launch",
     SECTIONS,
     callback=run,
     params=[

@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sift_launcher.console import LiveLog, say
+from sift_launcher.console import LiveLog, StatusLine, say
 from sift_launcher.ending import completed, not_completed
 from sift_launcher.errors import (
     CloudUnreachable,
@@ -64,6 +64,30 @@ def launch(plan: Plan, standby: Standby, *, wait: bool, as_json: bool) -> None:
     conclude(job, status)
 
 
+def launch_quietly(plan: Plan, standby: Standby) -> None:
+    """Submits `plan` to this machine and waits for its end, with a status line and without its log.
+
+    `standby` supervises the job. Raises JobFailed when it did not complete, and JobInterrupted
+    after any Ctrl-C.
+    """
+    from sift_launcher.local.job import LocalJob
+    from sift_launcher.local.service import LocalTrainingService
+    from sift_launcher.submit import submit
+
+    service = LocalTrainingService(share=plan.share, standby=standby)
+    job = LocalJob(plan.name, service)
+    with _Interrupts() as interrupts:
+        submit(plan, service)
+        with StatusLine(sys.stderr.buffer, _can_erase(sys.stderr)) as line:
+            status = follow(job, line, partial(interrupts.pass_on, job, line))
+    stopping = job.describe()["StoppingCondition"]
+    error = not_completed(job.name, status, stopping, job.results(), job.log_place())
+    if error is not None:
+        raise error
+    if interrupts.came:
+        raise JobInterrupted(f"job {job.name} completed as it was interrupted")
+
+
 def launch_cloud(plan: Plan, *, wait: bool, as_json: bool) -> None:
     """Submits `plan` to SageMaker, or to its rehearsal, and follows it as `launch` does."""
     from sift_launcher.estimator.submit import submit_to_sagemaker
@@ -96,7 +120,7 @@ def launch_cloud(plan: Plan, *, wait: bool, as_json: bool) -> None:
 
 def live_log(stream: TextIO) -> LiveLog:
     """A log on `stream`, with a status line where that is a terminal that can erase one."""
-    return LiveLog(stream.buffer, stream.isatty() and os.environ.get("TERM") != "dumb")
+    return LiveLog(stream.buffer, _can_erase(stream))
 
 
 def conclude(job: Job, status: Status) -> None:
@@ -141,6 +165,11 @@ class _Interrupts:
     ) -> None:
         signal.signal(signal.SIGINT, self._before)
 
+    @property
+    def came(self) -> bool:
+        """Whether there was any."""
+        return self._wanted > 0
+
     def pass_on(self, job: Job, log: LiveLog) -> None:
         """Does what the interrupts so far want of the job. Raises JobInterrupted to leave it."""
         if self._wanted == self._passed_on:
@@ -179,6 +208,10 @@ class _Interrupts:
 
     def _count(self, number: int, frame: object) -> None:
         self._wanted += 1
+
+
+def _can_erase(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _followed(job: Job, interrupts: _Interrupts, as_json: bool) -> Status:

@@ -12,6 +12,7 @@ import click
 
 # Imported when they are called: a launch does not wait for what it does not use.
 _SUBCOMMANDS = {
+    "pilot": "Try several shares of the samples in short runs, and recommend one.",
     "jobs": "List the jobs, newest first.",
     "status": "Show what became of a job.",
     "logs": "Print a job's log.",
@@ -27,18 +28,43 @@ _SUBCOMMANDS = {
 }
 
 
-class Root(click.Command):
+class ScriptCommand(click.Command):
+    """A command that runs a script: what follows `--` is the script's, left in the context's `obj`,
+    and the options are shown in sections."""
+
+    def __init__(
+        self, name: str, sections: Mapping[str, Sequence[click.Option]], **settings: Any
+    ) -> None:
+        """`sections` of options, by the titles that the help shows them under."""
+        self._sections = sections
+        settings["params"] = [*settings["params"], *chain.from_iterable(sections.values())]
+        super().__init__(name, **settings)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Cuts the line at the first `--`; what follows is the script's, untouched."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        cut = args.index("--") if "--" in args else len(args)
+        ctx.obj = tuple(args[cut + 1 :])
+        return super().parse_args(ctx, args[:cut])
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, by what they are about."""
+        last, help_option = list(self._sections)[-1], self.get_help_option(ctx)
+        for title, options in self._sections.items():
+            shown = [*options, help_option] if title == last and help_option else options
+            with formatter.section(title):
+                records = [option.get_help_record(ctx) for option in shown]
+                formatter.write_dl([record for record in records if record is not None])
+
+
+class Root(ScriptCommand):
     """The launching command, which hands over to a subcommand named by the first argument.
 
     Not a click.Group: the script's name stands where a group wants a subcommand's, and options
     may stand on either side of it. A script named as a subcommand is reached as `./jobs`.
     """
-
-    def __init__(self, sections: Mapping[str, Sequence[click.Option]], **settings: Any) -> None:
-        """`sections` of options, by the titles that the help shows them under."""
-        self._sections = sections
-        settings["params"] = [*settings["params"], *chain.from_iterable(sections.values())]
-        super().__init__("sift-launch", **settings)
 
     def make_context(
         self,
@@ -53,27 +79,9 @@ class Root(click.Command):
             return subcommand(args[0]).make_context(name, args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Cuts the line at the first `--`; what follows is the script's, untouched."""
-        if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help(), err=True)
-            ctx.exit(2)
-        cut = args.index("--") if "--" in args else len(args)
-        ctx.obj = tuple(args[cut + 1 :])
-        return super().parse_args(ctx, args[:cut])
-
     def invoke(self, ctx: click.Context) -> Any:
         """Runs whichever command the context is of."""
         return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options, by what they are about."""
-        last, help_option = list(self._sections)[-1], self.get_help_option(ctx)
-        for title, options in self._sections.items():
-            shown = [*options, help_option] if title == last and help_option else options
-            with formatter.section(title):
-                records = [option.get_help_record(ctx) for option in shown]
-                formatter.write_dl([record for record in records if record is not None])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The subcommands, in the help after the options."""

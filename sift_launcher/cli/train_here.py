@@ -14,7 +14,7 @@ from sift_launcher.surroundings import gather
 
 def train_here(spec: JobSpec, values: Mapping[str, Any]) -> None:
     """Runs the job of `spec`, or shows its plan; `values` are the options by their names."""
-    _go_to(spec)
+    point_to_account(spec)
     if values["dry_run"]:
         from sift_launcher.cli.show_plan import end_dry_run, show_plan
 
@@ -30,7 +30,7 @@ def train_here(spec: JobSpec, values: Mapping[str, Any]) -> None:
         launch(planned, standby, wait=values["wait"], as_json=values["as_json"])
 
 
-def _go_to(spec: JobSpec) -> None:
+def point_to_account(spec: JobSpec) -> None:
     """What fetches data from S3 is another process: its environment says from which account."""
     for name, value in (("AWS_REGION", spec.region), ("AWS_PROFILE", spec.profile)):
         if value is not None:

@@ -10,11 +10,11 @@ from sift_launcher import __version__
 from sift_launcher.job_spec import DEFAULT_MAX_RUN_SECONDS
 
 
-def _option(*names: str, **settings: Any) -> click.Option:
+def option(*names: str, **settings: Any) -> click.Option:
     return click.Option(names, **settings)
 
 
-def _flag(*names: str, **settings: Any) -> click.Option:
+def flag(*names: str, **settings: Any) -> click.Option:
     return click.Option(names, is_flag=True, **settings)
 
 
@@ -26,7 +26,7 @@ def _print_version(context: click.Context, option: click.Parameter, wished: bool
 
 SECTIONS: dict[str, tuple[click.Option, ...]] = {
     "Where it runs": (
-        _option(
+        option(
             "--instance",
             default="process",
             show_default=True,
@@ -34,35 +34,35 @@ SECTIONS: dict[str, tuple[click.Option, ...]] = {
             help="process, a process on this machine; local, a Docker container on it; local_gpu, "
             "one with its GPUs; ml.TYPE.SIZE, an instance of SageMaker.",
         ),
-        _option("--count", type=int, default=1, show_default=True, metavar="N", help="Hosts."),
-        _option(
+        option("--count", type=int, default=1, show_default=True, metavar="N", help="Hosts."),
+        option(
             "--distribution",
             metavar="torchrun|none",
             help="torchrun starts the script as ranks over all hosts, none as it is on each.  "
             "[default: torchrun for more than one host]",
         ),
-        _option(
+        option(
             "--image",
             help="The hosts' image; stock is AWS's own.  [default: the one of sift-launch build; "
             "in SageMaker stock]",
         ),
-        _option(
+        option(
             "--python",
             metavar="PATH",
             help="The interpreter of a process.  [default: the one of this command]",
         ),
-        _option("--shm-size", metavar="SIZE", help="A container's /dev/shm, such as 2g."),
-        _option("--memory", metavar="SIZE", help="A container's memory at most, such as 8g."),
-        _option("--cpus", type=float, metavar="N", help="A container's processors, such as 1.5."),
-        _option("--platform", metavar="OS/ARCH", help="The image's, to emulate, as linux/arm64."),
+        option("--shm-size", metavar="SIZE", help="A container's /dev/shm, such as 2g."),
+        option("--memory", metavar="SIZE", help="A container's memory at most, such as 8g."),
+        option("--cpus", type=float, metavar="N", help="A container's processors, such as 1.5."),
+        option("--platform", metavar="OS/ARCH", help="The image's, to emulate, as linux/arm64."),
     ),
     "What goes in and comes out": (
-        _option(
+        option(
             "--source-dir",
             metavar="DIR",
             help="The folder that travels with the job.  [default: the script's]",
         ),
-        _option(
+        option(
             "-p",
             "--hyperparameter",
             multiple=True,
@@ -70,43 +70,43 @@ SECTIONS: dict[str, tuple[click.Option, ...]] = {
             help="Reaches the script as --KEY VALUE. Numbers, true, false and null are sent as "
             'such, all else as text; "5" in quotes is text too.',
         ),
-        _option(
+        option(
             "--data",
             multiple=True,
             metavar="CHANNEL=PLACE",
             help="A path, or s3://BUCKET/PREFIX; the script finds it in SM_CHANNEL_<CHANNEL>.",
         ),
-        _option(
+        option(
             "--shard",
             multiple=True,
             metavar="CHANNEL",
             help="Each host gets its share of that channel's files, not all of them.",
         ),
-        _option(
+        option(
             "--input-mode",
             metavar="File|FastFile",
             help="FastFile reads the data while it trains.  [default: File]",
         ),
-        _option("--env", multiple=True, metavar="KEY=VALUE", help="A variable of the job."),
-        _option(
+        option("--env", multiple=True, metavar="KEY=VALUE", help="A variable of the job."),
+        option(
             "--allow",
             multiple=True,
             metavar="FILE|RULE",
             help="Let travel what looks like a secret and is none.",
         ),
-        _option("--name", help="The job's name.  [default: the script's name and the time]"),
-        _option(
+        option("--name", help="The job's name.  [default: the script's name and the time]"),
+        option(
             "--output",
             metavar="PLACE",
             help="Where NAME/output/model.tar.gz goes.  [default: sift-output; in SageMaker the "
             "account's default bucket]",
         ),
-        _option(
+        option(
             "--checkpoint",
             metavar="PLACE",
             help="Where checkpoints are kept, and found.  [default: one of the job's own]",
         ),
-        _option(
+        option(
             "--max-run",
             type=int,
             default=DEFAULT_MAX_RUN_SECONDS,
@@ -114,71 +114,71 @@ SECTIONS: dict[str, tuple[click.Option, ...]] = {
             metavar="SECONDS",
             help="The job is stopped after this time.",
         ),
-        _option(
+        option(
             "--metric",
             multiple=True,
             metavar="NAME=REGEX",
             help="A number to follow, as the expression finds it in the log.",
         ),
-        _option("--tag", multiple=True, metavar="KEY=VALUE", help="A tag of the job."),
+        option("--tag", multiple=True, metavar="KEY=VALUE", help="A tag of the job."),
     ),
     "Sifting": (
-        _option("--keep", type=float, help="The share of samples to train on.  [default: 0.5]"),
-        _option("--beta", type=float, help="The same in AWS's terms: 1/keep - 1."),
-        _option(
+        option("--keep", type=float, help="The share of samples to train on.  [default: 0.5]"),
+        option("--beta", type=float, help="The same in AWS's terms: 1/keep - 1."),
+        option(
             "--sift-delay", type=int, metavar="STEPS", help="Steps with all data before sifting."
         ),
-        _option(
+        option(
             "--sift-config",
             metavar="FILE|JSON",
             help="All settings of sifting; the options above override it.",
         ),
-        _option("--loss", metavar="MODULE:CLASS", help="Your own per-sample Loss."),
-        _flag("--no-sift", help="A plain job: no sample is dropped."),
+        option("--loss", metavar="MODULE:CLASS", help="Your own per-sample Loss."),
+        flag("--no-sift", help="A plain job: no sample is dropped."),
     ),
     "In SageMaker (--instance ml.*)": (
-        _option("--role", metavar="ARN|NAME", help="The role that the job runs under."),
-        _option("--region", help="The AWS region.  [default: the environment's]"),
-        _option("--profile", help="The AWS profile.  [default: the environment's]"),
-        _flag("--spot/--no-spot", help="On spot instances; interrupted, the job resumes."),
-        _option(
+        option("--role", metavar="ARN|NAME", help="The role that the job runs under."),
+        option("--region", help="The AWS region.  [default: the environment's]"),
+        option("--profile", help="The AWS profile.  [default: the environment's]"),
+        flag("--spot/--no-spot", help="On spot instances; interrupted, the job resumes."),
+        option(
             "--max-wait",
             type=int,
             metavar="SECONDS",
             help="The most it takes with its waiting for them.  [default: a day more than it runs]",
         ),
-        _option("--volume-size", type=int, metavar="GB", help="Each host's disk.  [default: 30]"),
-        _option("--kms-key", metavar="KEY", help="What encrypts the code and the outputs."),
-        _option("--subnet", multiple=True, metavar="ID", help="A subnet of your own network."),
-        _option("--security-group", multiple=True, metavar="ID", help="A security group of it."),
-        _flag("--network-isolation/--no-network-isolation", help="Hosts without any network."),
-        _option(
+        option("--volume-size", type=int, metavar="GB", help="Each host's disk.  [default: 30]"),
+        option("--kms-key", metavar="KEY", help="What encrypts the code and the outputs."),
+        option("--subnet", multiple=True, metavar="ID", help="A subnet of your own network."),
+        option("--security-group", multiple=True, metavar="ID", help="A security group of it."),
+        flag("--network-isolation/--no-network-isolation", help="Hosts without any network."),
+        option(
             "--keep-alive",
             type=int,
             metavar="SECONDS",
             help="Keep the instances for a next job, and pay for them.",
         ),
-        _option("--retries", type=int, metavar="N", help="Attempts after errors of SageMaker's."),
-        _option(
+        option("--retries", type=int, metavar="N", help="Attempts after errors of SageMaker's."),
+        option(
             "--budget", type=float, metavar="USD", help="Refuse a job that can cost more than this."
         ),
-        _option(
+        option(
             "--price",
             type=float,
             metavar="USD",
             help="An instance's, for an hour, where AWS's is not to be had.",
         ),
-        _flag("--yes", "-y", help="Launch without asking."),
+        flag("--yes", "-y", help="Launch without asking."),
     ),
     "Rehearsal of SageMaker on this machine": (
-        _flag("--rehearse", help="Play all of it here: nothing is paid, the job really runs."),
-        _option(
+        flag("--rehearse", help="Play all of it here: nothing is paid, the job really runs."),
+        option(
             "--rehearse-interrupt",
             multiple=True,
             metavar="AT",
             help="Take its spot instances away, at 50% of the epochs or after 30s.",
         ),
-        _option(
+        option(
             "--rehearse-on",
             default="process",
             show_default=True,
@@ -187,20 +187,20 @@ SECTIONS: dict[str, tuple[click.Option, ...]] = {
         ),
     ),
     "This command": (
-        _option(
+        option(
             "--with",
             "profile_of_settings",
             metavar="NAME",
             help="The profile of sift.toml to use (sift-launch init writes one).",
         ),
-        _flag("--wait/--no-wait", default=True, show_default=True, help="Stay until it has ended."),
-        _flag("--dry-run", help="Print the plan; start and write nothing."),
-        _flag(
+        flag("--wait/--no-wait", default=True, show_default=True, help="Stay until it has ended."),
+        flag("--dry-run", help="Print the plan; start and write nothing."),
+        flag(
             "--json",
             "as_json",
             help="Print the plan, or the ended job, as JSON; the log goes to stderr.",
         ),
-        _flag(
+        flag(
             "--version",
             is_eager=True,
             expose_value=False,
