@@ -27,3 +27,7 @@ class LossOutputException(SiftingError, ValueError):
 
 class ReceiptException(SiftingError, ValueError):
     """A receipt that is not there, is not JSON, or is not one of ours."""
+
+
+class SiftingStateException(SiftingError, ValueError):
+    """A saved state that is damaged, or of another data set."""

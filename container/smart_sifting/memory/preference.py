@@ -1,0 +1,101 @@
+"""How much more often a hard sample should be visited than an easy one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Every float16 there is: ranks are counted per bit pattern, without a sort of the samples.
+_VALUES = np.arange(2**16, dtype=np.uint16).view(np.float16)
+_CHUNK = 2**18
+
+
+def preference(
+    scores: NDArray[np.floating],
+    *,
+    strength: float,
+    cap: float = 0.0,
+    classes: NDArray[np.uint16] | None = None,
+    floor: float = 0.0,
+) -> NDArray[np.float32]:
+    """Rates of visits relative to each other; their mean is 1.
+
+    A rate is linear in the rank of the sample's score, ties sharing theirs. The ranking is by
+    float16, in which `ScoreMemory` keeps the scores.
+
+    Args:
+        scores: (n,) losses. Those that are not finite are not known: they have the rate 1.
+        strength: 0 to 1; rates go from 1 - strength to 1 + strength.
+        cap: share of the known samples, the hardest, that have the rate 1: wrong labels are there.
+        classes: (n,) classes; None: all of one.
+        floor: 0 to 1, the least mean rate of a class. Others give way, in proportion.
+    """
+    rates = _by_rank(scores, strength, cap)
+    if classes is not None and floor > 0:
+        _lift(rates, classes, floor)
+    return rates
+
+
+def _by_rank(scores: NDArray[np.floating], strength: float, cap: float) -> NDArray[np.float32]:
+    counts = np.zeros(len(_VALUES), np.int64)
+    for _, bits in _bit_patterns(scores):
+        counts += np.bincount(bits, minlength=len(_VALUES))
+    table = _table(counts, strength, cap)
+    rates = np.empty(len(scores), np.float32)
+    for part, bits in _bit_patterns(scores):
+        # Every bit pattern is in the table: the mode spares numpy the check.
+        table.take(bits, out=rates[part], mode="clip")
+    return rates
+
+
+def _table(counts: NDArray[np.int64], strength: float, cap: float) -> NDArray[np.float32]:
+    """The rate of every float16, when `counts` samples have it."""
+    table = np.ones(len(_VALUES), np.float32)
+    known = np.flatnonzero((counts > 0) & np.isfinite(_VALUES))
+    if not len(known) or cap >= 1:
+        return table
+    # 0 and -0 are one value with two patterns.
+    _, place = np.unique(_VALUES[known], return_inverse=True)
+    shares = np.bincount(place, weights=counts[known]) / counts[known].sum()
+    percentiles = np.cumsum(shares) - shares / 2
+    ranks = percentiles / (1 - cap)
+    rates = np.where(ranks < 1, 1 - strength + 2 * strength * ranks, 1.0)
+    table[known] = (rates / (rates * shares).sum())[place]
+    return table
+
+
+def _lift(rates: NDArray[np.float32], classes: NDArray[np.uint16], floor: float) -> None:
+    """Scales the rates of each class so that none has a mean below `floor`, and all have 1."""
+    counts, sums = np.zeros(len(_VALUES)), np.zeros(len(_VALUES))
+    for part in _parts(len(rates)):
+        counts += np.bincount(classes[part], minlength=len(counts))
+        sums += np.bincount(classes[part], weights=rates[part], minlength=len(sums))
+    factors = _factors(counts, sums, floor).astype(np.float32)
+    for part in _parts(len(rates)):
+        rates[part] *= factors.take(classes[part], mode="clip")
+
+
+def _factors(
+    counts: NDArray[np.float64], sums: NDArray[np.float64], floor: float
+) -> NDArray[np.float64]:
+    factors = np.ones(len(counts))
+    lifted = np.zeros(len(counts), np.bool_)
+    # Giving way may push another class below the floor.
+    while (low := ~lifted & (sums * factors < floor * counts)).any():
+        lifted |= low
+        left = counts.sum() - floor * counts[lifted].sum()
+        factors[~lifted] = left / sums[~lifted].sum()
+        factors[lifted] = floor * counts[lifted] / sums[lifted]
+    return factors
+
+
+def _bit_patterns(scores: NDArray[np.floating]) -> Iterator[tuple[slice, NDArray[Any]]]:
+    for part in _parts(len(scores)):
+        yield part, scores[part].astype(np.float16).view(np.uint16)
+
+
+def _parts(samples: int) -> Iterator[slice]:
+    return (slice(start, start + _CHUNK) for start in range(0, samples, _CHUNK))
