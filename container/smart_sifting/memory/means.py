@@ -8,7 +8,7 @@ are found there when the backward begins, and go when the graph goes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import torch
@@ -36,12 +36,8 @@ def start() -> None:
     _users += 1
     if _users > 1:
         return
-    # Functional losses that sum up in C++, out of reach of a wrapper around `sum`.
-    composed = {"kl_div": 2, "poisson_nll_loss": 5}
-    for owner, name in ((torch, "mean"), (torch, "sum"), (Tensor, "mean"), (Tensor, "sum")):
-        _replace(owner, name, _keeping)
-    for name, position in composed.items():
-        _replace(torch, name, partial(_keeping_composed, position=position))
+    for owner, name, keeping in _REDUCTIONS:
+        _replace(owner, name, keeping)
 
 
 def stop() -> None:
@@ -54,13 +50,9 @@ def stop() -> None:
         _restore.pop()()
 
 
-def _replace(owner: Any, name: str, wrapped: Callable[[Any], Any]) -> None:
-    original = getattr(owner, name)
-    inherited = name not in vars(owner)
-    wrapper = wraps(original)(wrapped(original))
-    if owner is torch:
-        # TorchScript knows its builtins by their ids.
-        _builtins._register_builtin(wrapper, f"aten::{name}")
+def _replace(owner: Any, name: str, keeping: Callable[[Any], Any]) -> None:
+    original, inherited = getattr(owner, name), name not in vars(owner)
+    wrapper = _wrapper(original, keeping)
 
     def restore() -> None:
         # Not where somebody else has replaced it since: the wrapper inside theirs does no harm.
@@ -73,6 +65,16 @@ def _replace(owner: Any, name: str, wrapped: Callable[[Any], Any]) -> None:
 
     setattr(owner, name, wrapper)
     _restore.append(restore)
+
+
+@cache
+def _wrapper(original: Callable[..., Any], keeping: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Made once and never let go: TorchScript knows the builtins by their ids."""
+    wrapper: Callable[..., Any] = wraps(original)(keeping(original))
+    operator = _builtins._find_builtin(original)  # type: ignore[no-untyped-call]
+    if operator is not None:
+        _builtins._register_builtin(wrapper, operator)
+    return wrapper
 
 
 def _keeping(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,3 +108,15 @@ def _wanted(result: Any) -> bool:
     if not _users or torch.compiler.is_compiling():
         return False
     return isinstance(result, Tensor) and result.dim() == 0 and result.grad_fn is not None
+
+
+# What a reduction is replaced by. The last two are of losses that sum up in C++, out of reach of a
+# wrapper around `sum`; the position is that of their argument `reduction`.
+_REDUCTIONS: list[tuple[Any, str, Callable[[Any], Any]]] = [
+    (torch, "mean", _keeping),
+    (torch, "sum", _keeping),
+    (Tensor, "mean", _keeping),
+    (Tensor, "sum", _keeping),
+    (torch, "kl_div", partial(_keeping_composed, position=2)),
+    (torch, "poisson_nll_loss", partial(_keeping_composed, position=5)),
+]

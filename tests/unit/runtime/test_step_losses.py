@@ -50,7 +50,7 @@ def linear(out: int = CLASSES, dtype: torch.dtype = torch.float32) -> nn.Linear:
 
 
 def class_weights(like: Tensor) -> Tensor:
-    return torch.linspace(0.5, 2.0, CLASSES, dtype=like.dtype)
+    return torch.linspace(0.5, 2.0, CLASSES, dtype=like.dtype, device=like.device)
 
 
 def cross_entropy(**options: Any) -> Loss:
@@ -250,6 +250,22 @@ def test_nothing_is_replaced_in_torch_where_autograd_saves_the_losses(name: str)
     before = torch.mean, torch.sum, Tensor.mean, Tensor.sum, torch.kl_div
     with started(learned.losses):
         assert (torch.mean, torch.sum, Tensor.mean, Tensor.sum, torch.kl_div) == before
+
+
+# Torch has no backward of the multi margin loss for that device.
+@pytest.mark.parametrize("name", [name for name in SAVED if name != "multi margin"])
+def test_reading_and_weighing_wait_for_no_accelerator(name: str) -> None:
+    """On the device "meta" tensors have no values: to look at one is an error."""
+    model, loss = linear(), SAVED[name]
+    losses = Learned(lambda b: loss(model(b[0]), b, "mean")).losses
+    model, b = model.to("meta"), [each.to("meta") for each in batch(2)]
+    root = loss(model(b[0]), b, "mean")
+    read = losses.read(root, ROWS)
+    assert read is not None
+    assert read.shape == (ROWS,)
+    assert read.device.type == "meta"
+    assert losses.weigh(root, torch.ones(ROWS, device="meta"))
+    root.backward()
 
 
 def test_a_batch_mean_of_a_divergence_is_read_and_weighted() -> None:
