@@ -20,12 +20,16 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 
 from smart_sifting.discovery import mode_stack
-from smart_sifting.discovery.per_sample import is_reduction
+from smart_sifting.discovery.per_sample import is_reduction, original
 from smart_sifting.discovery.walk import map_values, tensors_in
-from smart_sifting.no_trace import GeneratorStates, cuda_devices
+from smart_sifting.no_trace import GeneratorStates, cuda_devices, unwrapped
 
-# An iterator may look a few batches ahead of the training step (Accelerate: one).
+# A step may come back to the batches before the one that a model was called on last.
 BATCHES_REMEMBERED = 4
+# A loop may fetch this far ahead of its model: Accelerate one batch, Hugging Face's Trainer all
+# those whose gradients it accumulates. What is held for it is bounded, in bytes too.
+BATCHES_AHEAD = 64
+BYTES_AHEAD = 2**30
 
 IN_PLACE = frozenset({"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__"})
 
@@ -105,20 +109,28 @@ class Tape(TorchFunctionMode):
         self._slots: dict[int, tuple[int, Tensor]] = {}
         self._next_slot = 0
         self._number = 0
+        self._used = 0
         self._depth = 0
         self._call: list[Any] = []
         self._inner: list[InnerLoss] = []
         self._hooks: list[Any] = []
         self._generators: GeneratorStates | None = None
+        self._redirected: list[Tensor] = []
 
     @property
     def running(self) -> bool:
         return bool(self._hooks)
 
+    @property
+    def ahead(self) -> int:
+        """Batches handed out since the last one that a model or a backward was called on."""
+        return self._number - self._used
+
     def start(self) -> None:
         """Record from now on; harmless if it does already."""
         if self.running:
             return
+        self._used = self._number
         self._depth = 0
         self._hooks = [
             register_module_forward_pre_hook(self._before_module),
@@ -140,7 +152,7 @@ class Tape(TorchFunctionMode):
         self.producers.clear()
         self.origins.clear()
         self.called.clear()
-        self._inner = []
+        self._inner, self._redirected = [], []
 
     def hand_out(self, batch: Any, rows: int, loader: Any) -> Handed:
         """Follow the tensors of a batch of `rows` samples that the script is about to get."""
@@ -151,7 +163,7 @@ class Tape(TorchFunctionMode):
             handed.leaves.append(leaf.detach().clone())
             handed.slots.append(self._track(leaf, frozenset({self._number})))
         self.handed[self._number] = handed
-        self._forget(self._number - BATCHES_REMEMBERED)
+        self._forget_old()
         return handed
 
     def slot(self, tensor: Tensor) -> int | None:
@@ -166,10 +178,9 @@ class Tape(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
+        func, kwargs = original(func), kwargs or {}
         if func is Tensor.backward:
-            self._on_backward(args[0])
-            return func(*args, **kwargs)
+            return self._backward(func, args, kwargs)
         if self._depth:
             result = func(*args, **kwargs)
             if isinstance(result, Tensor) and is_reduction(func, args, kwargs):
@@ -181,10 +192,35 @@ class Tape(TorchFunctionMode):
             self._record(func, args, kwargs, result, known)
         return result
 
+    def _backward(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        self._use(args[0])
+        # Models that are called meanwhile belong to a replay, or to activation checkpointing.
+        self._depth += 1
+        try:
+            self._on_backward(args[0])
+            return func(*args, **kwargs)
+        finally:
+            self._depth -= 1
+
     def _slots_in(self, arguments: Any) -> dict[int, int]:
-        """The slots of a call's tensors that were made of a batch, by the tensors' ids."""
-        slots = ((id(tensor), self.slot(tensor)) for tensor in tensors_in(arguments))
-        return {key: slot for key, slot in slots if slot is not None}
+        """The slots of a call's tensors that were made of a batch, by the tensors' ids.
+
+        A number counted over several batches, as Hugging Face's Trainer counts tokens, is a
+        constant to the step on one of them.
+        """
+        found = [(each, slot) for each in tensors_in(arguments) if (slot := self.slot(each))]
+        if len({self.origins[slot] for _, slot in found}) < 2:
+            return {id(each): slot for each, slot in found}
+        batches = frozenset[int]().union(
+            *(self.origins[slot] for each, slot in found if not _is_count(each))
+        )
+        return {
+            id(each): slot
+            for each, slot in found
+            if not (batches and _is_count(each)) or self.origins[slot] <= batches
+        }
 
     def _record(
         self,
@@ -214,25 +250,48 @@ class Tape(TorchFunctionMode):
         return node
 
     def _before_module(self, module: nn.Module, args: Any) -> None:
-        if self._depth or next(module.parameters(), None) is not None:
-            self._depth += 1
+        if not self._depth and (_is_redirected(module) or next(module.parameters(), None) is None):
+            return
+        self._depth += 1
         if self._depth == 1:
             self.called[id(module)] = module
             self._inner = []
             self._generators = GeneratorStates(cuda_devices([module]))
 
-    def _after_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+    def _after_module(self, module: nn.Module, args: Any, *kwargs_and_result: Any) -> None:
         if not self._depth:
+            self._redirected = self._given_on(module, kwargs_and_result[-1])
             return
         self._depth -= 1
-        if self._depth:
+        # torch gives no kwargs to a hook where the module's forward has failed.
+        if self._depth or len(kwargs_and_result) < 2:
             return
+        kwargs, result = kwargs_and_result
         known = self._slots_in((args, kwargs))
         if not known:
             return
         node = self._record(module, args, kwargs, result, known)
-        if node is not None:
-            node.generators, node.inner_losses = self._generators, self._inner
+        if node is None:
+            return
+        node.generators, node.inner_losses = self._generators, self._inner
+        self._use(*tensors_in(result))
+
+    def _given_on(self, module: nn.Module, result: Any) -> list[Tensor]:
+        """The tensors in a result. A data-parallel wrapper that looks for unused parameters gives
+        those of its redirected module on as new ones."""
+        outputs = list(tensors_in(result))
+        if isinstance(module, nn.parallel.DistributedDataParallel) and not module.static_graph:
+            for inner, outer in zip(self._redirected, outputs, strict=False):
+                known = self._slots.get(id(inner))
+                if known is not None and inner is not outer:
+                    self._slots[id(outer)] = (known[0], outer)
+        return outputs
+
+    def _use(self, *tensors: Tensor) -> None:
+        for tensor in tensors:
+            slot = self.slot(tensor)
+            if slot is not None:
+                self._used = max(self._used, *self.origins[slot])
 
     def _track(self, tensor: Tensor, origin: frozenset[int]) -> int:
         self._next_slot += 1
@@ -240,6 +299,16 @@ class Tape(TorchFunctionMode):
         self._slots[id(tensor)] = (self._next_slot, tensor)
         self.origins[self._next_slot] = origin
         return self._next_slot
+
+    def _forget_old(self) -> None:
+        wanted = BATCHES_REMEMBERED - 1 + min(self.ahead, BATCHES_AHEAD)
+        while len(self.handed) > BATCHES_REMEMBERED and (
+            len(self.handed) > wanted or self._held() > BYTES_AHEAD
+        ):
+            self._forget(min(self.handed))
+
+    def _held(self) -> int:
+        return sum(leaf.nbytes for handed in self.handed.values() for leaf in handed.leaves)
 
     def _forget(self, number: int) -> None:
         if self.handed.pop(number, None) is None:
@@ -253,6 +322,20 @@ class Tape(TorchFunctionMode):
 
 def _ref(value: Any, known: dict[int, int]) -> Any:
     return Ref(known[id(value)]) if isinstance(value, Tensor) and id(value) in known else value
+
+
+def _is_redirected(module: nn.Module) -> bool:
+    """Whether a call of a module runs another method of it, with calls of the model inside.
+
+    Lightning calls its data-parallel wrapper to run `training_step`, which may not be run again:
+    it logs and counts.
+    """
+    forward = vars(unwrapped(module)).get("forward")
+    return getattr(forward, "__name__", "") == "wrapped_forward"
+
+
+def _is_count(tensor: Tensor) -> bool:
+    return tensor.dim() == 0 and not tensor.requires_grad
 
 
 def _is_in_place(func: Callable[..., Any]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from smart_sifting.discovery.program import NotTraceable, Program, program_of, released
 from smart_sifting.discovery.replay import ReplayScorer, independent_scorer
@@ -246,6 +247,90 @@ def test_a_long_watch_remembers_the_last_batches_alone(recorder: Recorder) -> No
     assert sorted(recorder.tape.handed) == [17, 18, 19, 20]
     # Two tensors of the batch, the model's output and the loss, for each of the four.
     assert len(recorder.tape.origins) == 16
+
+
+def test_batches_fetched_ahead_of_the_model_are_remembered_until_it_has_had_them(
+    recorder: Recorder,
+) -> None:
+    """Hugging Face's Trainer fetches all batches of an update before it trains on the first."""
+    model = linear()
+    recorder.tape.start()
+    ahead = [batch(seed) for seed in range(10)]
+    for each in ahead:
+        recorder.tape.hand_out(each, ROWS, "one")
+    assert recorder.tape.ahead == 10
+
+    for number, each in enumerate(ahead, start=1):
+        F.cross_entropy(model(each[0]), each[1]).backward()
+        assert recorder.handed is not None and recorder.handed.number == number
+        assert recorder.tape.ahead == 10 - number
+
+
+def test_what_is_held_of_batches_fetched_ahead_is_bounded(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smart_sifting.discovery.tape.BATCHES_AHEAD", 20)
+    recorder.tape.start()
+    for seed in range(40):
+        recorder.tape.hand_out(batch(seed), ROWS, "one")
+    assert sorted(recorder.tape.handed) == list(range(18, 41))
+
+    one = sum(leaf.nbytes for leaf in batch(0))
+    monkeypatch.setattr("smart_sifting.discovery.tape.BYTES_AHEAD", 6 * one)
+    recorder.tape.hand_out(batch(0), ROWS, "one")
+    assert sorted(recorder.tape.handed) == list(range(36, 42))
+
+
+def test_a_number_counted_over_several_batches_is_a_constant_of_the_step_on_one(
+    recorder: Recorder,
+) -> None:
+    model = linear()
+    recorder.tape.start()
+    group = [batch(seed) for seed in range(3)]
+    for each in group:
+        recorder.tape.hand_out(each, ROWS, "one")
+    count = sum((labels != 0).sum() for _, labels in group)
+
+    inputs, labels = group[1]
+    loss = F.cross_entropy(model(inputs), labels, reduction="sum") / count
+    loss.backward()
+
+    assert recorder.refused is None
+    assert recorder.handed is not None and recorder.handed.number == 2
+    assert recorder.program is not None
+    assert recorder.program.terms[0].weight == pytest.approx(1 / float(count))
+
+
+def test_a_forward_that_fails_leaves_the_tape_reading(recorder: Recorder) -> None:
+    """Scripts catch errors of a batch, as when memory is short, and go on."""
+
+    class Failing(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            raise MemoryError
+
+    failing = Failing(4, 3)
+    recorder.tape.start()
+    recorder.tape.hand_out(batch(0), ROWS, "one")
+    with pytest.raises(MemoryError):
+        failing(batch(0)[0])
+
+    model = linear()
+    recorder.step(batch(1), lambda b: F.cross_entropy(model(b[0]), b[1]))
+    assert [node.module for node in recorder.program.nodes][:1] == [model]  # type: ignore[union-attr]
+
+
+def test_modules_run_again_by_activation_checkpointing_are_no_calls_of_the_script(
+    recorder: Recorder,
+) -> None:
+    first, last = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def loss_of(b: list[Tensor]) -> Tensor:
+        return F.cross_entropy(last(checkpoint(first, b[0], use_reentrant=False)), b[1])
+
+    recorder.step(batch(1), loss_of)
+    calls = len(recorder.tape.producers)
+    assert calls == 3  # first, last and the loss
+    assert list(recorder.tape.called.values()) == [first, last]
 
 
 def test_a_device_block_that_ends_while_the_tape_runs_ends_well(recorder: Recorder) -> None:
