@@ -1,4 +1,4 @@
-"""Two processes of one gloo group, as tests of `torch.multiprocessing.spawn` need them."""
+"""Processes of one gloo group, two if nothing else is said, as tests of `torch.multiprocessing.spawn` need them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 import torch.distributed as dist
 
 
-def join_group(rank: int, folder: str) -> None:
-    """Make this process one of two ranks, which meet in `folder`."""
+def join_group(rank: int, folder: str, world_size: int = 2) -> None:
+    """Make this process one of the ranks, which meet in `folder`."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
         f"file://{folder}/store",
         rank=rank,
-        world_size=2,
+        world_size=world_size,
         timeout=timedelta(seconds=60),
     )
 
