@@ -20,7 +20,14 @@ import numpy.typing as npt
 from torch.utils.data import IterableDataset
 
 from smart_sifting.errors import UnsupportedDataFormatException
-from smart_sifting.memory.batch_form import NOT_INDICES, BatchForm
+from smart_sifting.memory.batch_form import BatchForm
+from smart_sifting.memory.samplers import (
+    declared_size,
+    has_state,
+    known_length,
+    layers,
+    skipped_batches,
+)
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -84,7 +91,7 @@ def pass_of(source: Iterator[Any]) -> IndexPass | None:
 def indexable(loader: DataLoader[Any]) -> str | None:
     """Why passes over a loader cannot be chosen from, in a few words; None if they can."""
     reason = _unfollowable(loader) or _refused.get(loader)
-    if reason is None and _length(loader.batch_sampler) is None:
+    if reason is None and known_length(loader.batch_sampler) is None:
         return NO_LENGTH
     return reason
 
@@ -116,7 +123,7 @@ class Indices:
     def __iter__(self) -> IndexPass:
         # Now, not when the first batch is due: some samplers draw random numbers here.
         batches = iter(self.plain)
-        made = (_ResumablePass if _has_state(batches) else IndexPass)(self, batches)
+        made = (_ResumablePass if has_state(batches) else IndexPass)(self, batches)
         self.latest = ref(made)
         return made
 
@@ -160,7 +167,7 @@ class IndexPass:
         self._sampler = indices.plain
         self._plain = self._batches = batches
         self._form = BatchForm()
-        self._begun = self._asked = False
+        self._begun = self._asked = self._chosen = False
         self._left_out = 0  # batches at the beginning that an earlier job has trained on
         # The one that comes back, and those in flight behind it. The bound is for loaders that
         # nobody follows; it also drops what a restored loader skips.
@@ -186,12 +193,12 @@ class IndexPass:
         it is known."""
         if self._form.refusal is not None:
             return None
-        return self._form.size or _declared_size(self._sampler)
+        return self._form.size or declared_size(self._sampler)
 
     @property
     def chosen(self) -> bool:
         """Whether what it gives from now on has been chosen."""
-        return self._asked and self._form.refusal is None
+        return self._chosen
 
     @property
     def on_the_way(self) -> list[Any]:
@@ -239,7 +246,7 @@ class IndexPass:
         else:
             self._begun = True
             self._unwrap()
-        rest, sizes = self._drain(already=self.dispatched)
+        rest, sizes = self._drain(self._form, already=self.dispatched)
         try:
             if self._form.refusal is not None:
                 self._indices.refuse(self._form.refusal)
@@ -249,6 +256,7 @@ class IndexPass:
             self._give(chain(self._as_they_were(rest, sizes), self._plain))
             raise
         self._give(self._rebatched(chosen, choose))
+        self._chosen = True
 
     def _begin(self) -> None:
         choose = self._indices.ask()
@@ -271,27 +279,27 @@ class IndexPass:
     def _unwrap(self) -> None:
         """Begin with the whole epoch where Accelerate skips what an earlier job has trained on: the
         first batches of a chosen epoch are others than those of a plain one."""
-        while skipped := getattr(self._sampler, "skip_batches", 0):
+        while skipped := skipped_batches(self._sampler):
             self._left_out += skipped
             self._sampler = self._sampler.batch_sampler
             self._plain = iter(self._sampler)
 
-    def _drain(self, already: int = 0) -> tuple[Array, list[int]]:
+    def _drain(self, form: BatchForm, already: int = 0) -> tuple[Array, list[int]]:
         """The samples of the sampler's batches up to its length, and the sizes of those batches.
 
         `already` is how many batches it has given. What cannot be drained stays where it is, and
-        `_form.refusal` tells why.
+        `form.refusal` tells why.
         """
         rest, sizes = np.empty(0, np.int64), list[int]()
-        if self._form.refusal is None and (length := _length(self._sampler)) is None:
-            self._form.refusal = NO_LENGTH
-        if self._form.refusal is not None or not length:
+        if form.refusal is None and (length := known_length(self._sampler)) is None:
+            form.refusal = NO_LENGTH
+        if form.refusal is not None or not length:
             return rest, sizes
         first = next(self._plain, None)
         if first is None:
             return rest, sizes
-        self._form.see(first)
-        if self._form.refusal == NOT_INDICES:
+        form.see(first)
+        if form.refusal is not None:
             self._plain = chain([first], self._plain)
             return rest, sizes
         self._note_start(first)
@@ -300,7 +308,7 @@ class IndexPass:
             sizes.append(len(first))
             yield first
             for batch in islice(self._plain, length - already % length - 1):
-                self._form.see(batch)
+                form.see(batch)
                 sizes.append(len(batch))
                 yield batch
 
@@ -321,8 +329,7 @@ class IndexPass:
         while len(chosen):
             for start in range(0, len(chosen), size):
                 yield write(chosen[start : start + size])
-            self._form = BatchForm()  # the last batch of one stretch may be short
-            rest, _ = self._drain()
+            rest, _ = self._drain(BatchForm())  # the last batch of each stretch may be short
             chosen = choose(rest) if len(rest) else rest
 
 
@@ -382,8 +389,8 @@ def _unfollowable(loader: DataLoader[Any]) -> str | None:
         return "its workers give batches out of order"
     # A script may save the place of its sampler, which is at the end once it is drained.
     batch_sampler = loader.batch_sampler
-    saved = [batch_sampler] if _asks_iterators(loader) else _layers(batch_sampler)
-    if any(_has_state(layer) for layer in saved):
+    saved = [batch_sampler] if _asks_iterators(loader) else layers(batch_sampler)
+    if any(has_state(layer) for layer in saved):
         return "its sampler has a state of its own"
     return None
 
@@ -391,35 +398,6 @@ def _unfollowable(loader: DataLoader[Any]) -> str | None:
 def _asks_iterators(loader: DataLoader[Any]) -> bool:
     """Whether a loader saves what the iterator over its batch sampler tells."""
     return any(kind.__name__ == "StatefulDataLoader" for kind in type(loader).__mro__)
-
-
-def _layers(sampler: Any) -> Iterator[Any]:
-    """A batch sampler, those that it wraps, and what gives them their samples."""
-    while sampler is not None:
-        yield sampler
-        sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)
-
-
-def _has_state(thing: Any) -> bool:
-    return hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
-
-
-def _declared_size(sampler: Any) -> int | None:
-    """What a batch sampler says of the size of its batches."""
-    for layer in _layers(sampler):
-        size = getattr(layer, "batch_size", None)
-        if isinstance(size, int):
-            # Accelerate's: each process gets a piece of every batch.
-            split = getattr(layer, "split_batches", False)
-            return size // layer.num_processes if split else size
-    return None
-
-
-def _length(sampler: Any) -> int | None:
-    try:
-        return len(sampler)
-    except (TypeError, NotImplementedError):
-        return None
 
 
 def _nothing() -> None:

@@ -291,7 +291,10 @@ def test_a_switch_lets_prefetched_batches_come_first(listener):
     batches = followed(source, index_pass)
     assert list(islice(batches, 3)) == [[0, 1], [2, 3], [4, 5]]
     assert (index_pass.dispatched, index_pass.dispatched_unreturned) == (7, 8)
+    assert index_pass.on_the_way == [[6, 7], [8, 9], [10, 11], [12, 13]]
+    assert not index_pass.chosen
     index_pass.choose(listener.evens)
+    assert index_pass.chosen
     assert listener.got == [list(range(14, 22))]
     assert list(batches) == [[6, 7], [8, 9], [10, 11], [12, 13], [14, 16], [18, 20]]
     assert data.loaded == [*range(14), 14, 16, 18, 20]
@@ -332,6 +335,7 @@ def test_a_choice_that_fails_costs_no_batch(listener):
     next(batches)
     with pytest.raises(ValueError, match="no idea"):
         index_pass.choose(broken)
+    assert not index_pass.chosen
     assert flat(list(batches)) == list(range(4, 22))
 
 
@@ -429,7 +433,7 @@ def test_uneven_batches_are_given_as_they_are_and_known_from_then_on(listener):
     torch.manual_seed(0)
     source, index_pass = begin(loader)
     assert [batch.tolist() for batch in source] == plain
-    assert index_pass.batch_size is None
+    assert (index_pass.batch_size, index_pass.chosen) == (None, False)
     assert indexable(loader) == "its batches differ in size"
     assert listener.got == []
     source, index_pass = begin(loader)
@@ -641,6 +645,29 @@ def test_a_chosen_epoch_that_goes_on_unchosen_gives_what_follows_as_many_batches
     again = STATEFUL["shuffled"](Numbers(20))
     again.load_state_dict(states[1])
     assert flat(batches(again)) == listener.got[1][4:]
+
+
+def test_a_chosen_epoch_that_goes_on_unchosen_can_be_chosen_from_later(listener):
+    listener.choose = listener.evens
+    loader = STATEFUL["shuffled"](Numbers())
+    next(iter(loader))
+    state, sequence = loader.state_dict(), listener.got[0]
+
+    listener.choose = None
+    again = STATEFUL["shuffled"](Numbers())
+    again.load_state_dict(state)
+    source, index_pass = begin(again)
+    assert next(source).tolist() == sequence[2:4]
+    index_pass.choose(listener.evens)
+    assert listener.got[1] == sequence[4:]
+    next(source)
+    state, rest = again.state_dict(), flat([batch.tolist() for batch in source])
+
+    listener.choose = listener.evens
+    last = STATEFUL["shuffled"](Numbers())
+    last.load_state_dict(state)
+    assert flat(batches(last)) == rest
+    assert listener.got[2] == sequence[4:]
 
 
 def test_a_pass_that_nobody_chose_saves_what_torchdata_saves():
