@@ -41,6 +41,8 @@ def test_held_out_figures_come_before_others_and_those_of_training_are_none():
 def test_the_line_of_the_figure_is_told():
     log = "accuracy 0.1\n  epoch 9: accuracy 0.93 (best)\nbye"
     assert usual(log).last(log).line == "epoch 9: accuracy 0.93 (best)"
+    bar = " 50%|# | acc=0.5\r100%|##| acc=0.6\n"
+    assert usual(bar).last(bar).line == "100%|##| acc=0.6"
 
 
 def test_losses_and_perplexities_are_the_better_the_lower():

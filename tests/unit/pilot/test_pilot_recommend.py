@@ -134,6 +134,20 @@ def test_a_control_that_holds_where_no_preference_does_means_fewer_epochs(result
     assert told.arm == Arm("even", 0.5)
 
 
+def test_the_control_on_the_fewest_samples_is_the_one_that_is_recommended(result):
+    told = recommend(
+        [
+            result("plain", 1, 10.0, 0.9),
+            result("sifted", 0.7, 7.0, 0.88),
+            result("even", 0.7, 7.0, 0.9),
+            result("sifted", 0.5, 5.0, 0.88),
+            result("even", 0.5, 5.0, 0.9),
+        ],
+        HIGHER,
+    )
+    assert told.arm == Arm("even", 0.5)
+
+
 def test_the_lower_the_better_is_heeded(result):
     runs = [
         result("plain", 1, 10.0, 2.0),
