@@ -16,7 +16,8 @@ SITE := $(VENV)/installed
 BASE ?= sift-base:bookworm
 IMAGE ?= sift-training:cpu
 
-.PHONY: run data test lint image bench bench-fashion bench-container bench-launch wheel clean
+.PHONY: run data test lint image bench bench-fashion bench-container bench-launch bench-memory \
+	bench-sifting bench-sifting-full wheel clean
 
 run: $(SITE)-run
 	$(BIN)/python examples/side_by_side.py $(ARGS)
@@ -52,6 +53,18 @@ bench-container: image
 # Beside a bare script of the SDK's, against a stand-in for AWS on this machine.
 bench-launch: $(SITE)-test
 	$(BIN)/python benchmarks/run.py launch $(ARGS)
+
+# A memory of 10 million samples.
+bench-memory: $(SITE)-run
+	$(BIN)/python benchmarks/run.py memory $(ARGS)
+
+# Every workload in a size for two CPU cores: make bench-sifting ARGS="cifar10 --seeds 0,1".
+bench-sifting: $(SITE)-run
+	$(BIN)/python -m benchmarks.sifting $(ARGS)
+
+# The same in the sizes for a GPU.
+bench-sifting-full: $(SITE)-run
+	$(BIN)/python -m benchmarks.sifting --size full $(ARGS)
 
 wheel: $(SITE)-test
 	$(BIN)/python -m build --wheel --no-isolation --outdir $(DIST)

@@ -1,0 +1,1 @@
+"""Sifting against its peers and against plain training of the same length, on genuine data."""
