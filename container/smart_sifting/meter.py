@@ -17,11 +17,13 @@ from smart_sifting.receipt import HistoryPoint
 HISTORY_POINTS = 400
 MAX_CLASSES = 1000
 STEPS_REMEMBERED = 1000
+WINDOWS_REMEMBERED = 64
 
 COUNTERS = (
     *("seen", "kept", "loaded", "left_over", "non_finite", "batches_seen", "batches_given"),
     "batches_loaded",
     *("epochs", "steps", "whole_batches", "measured_steps", "_offered", "_stride"),
+    *("windows", "largest_batch"),
     *("scoring_seconds", "training_seconds", "data_seconds", "discovery_seconds", "whole_seconds"),
 )
 """The attributes of a meter that are plain numbers."""
@@ -38,8 +40,12 @@ class Meter:
         loaded, batches_loaded: what the plain loader really loaded: memory loads what it keeps.
         whole_batches, whole_seconds: all steps on whole batches, and what they took in training
             and data. Without sifting they would have taken the same, slow first steps included.
+        largest_batch: samples in a full batch, as far as one was seen.
+        windows: how many windows were scored.
+        window_costs: scoring seconds a sample in the last of them.
         listener: called after each batch that came from a loader.
         epoch_listener: called when a sifted epoch is over.
+        told: called with a line that the user should read.
     """
 
     clock: Callable[[], float] = time.perf_counter
@@ -60,12 +66,16 @@ class Meter:
     whole_batches: int = 0
     whole_seconds: float = 0.0
     measured_steps: int = 0
+    largest_batch: int = 0
+    windows: int = 0
     full_steps: deque[float] = field(default_factory=lambda: deque(maxlen=STEPS_REMEMBERED))
+    window_costs: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOWS_REMEMBERED))
     classes: dict[int, list[int]] = field(default_factory=dict)
     history: list[HistoryPoint] = field(default_factory=list)
     started: float = 0.0
     listener: Callable[[], None] | None = None
     epoch_listener: Callable[[], None] | None = None
+    told: Callable[[str], None] | None = None
     _offered: int = 0
     _stride: int = 1
 
@@ -84,16 +94,30 @@ class Meter:
         self.kept += samples
         self._tell()
 
-    def sifted_batch(self, losses: Tensor, rows: Sequence[int], labels: Tensor | None) -> None:
-        """What was fetched and scored: (n,) losses, the rows kept, (n,) integer labels if any."""
+    def sifted_batch(
+        self, losses: Tensor | None, rows: Sequence[int], labels: Tensor | None
+    ) -> None:
+        """What was fetched and chosen from: (n,) losses if it was scored, the rows kept, (n,)
+        integer labels if any."""
         self.kept += len(rows)
-        finite = losses[torch.isfinite(losses)]
-        self.non_finite += len(losses) - len(finite)
         if labels is not None:
             self._count_classes(labels, rows)
-        if len(finite):
-            self.point(float(finite.mean()))
+        if losses is not None:
+            finite = losses[torch.isfinite(losses)]
+            self.non_finite += len(losses) - len(finite)
+            if len(finite):
+                self.point(float(finite.mean()))
         self._tell()
+
+    def window_scored(self, seconds: float, samples: int) -> None:
+        """What choosing from a window of so many samples took."""
+        self.windows += 1
+        self.window_costs.append(seconds / max(1, samples))
+
+    def tell(self, line: str) -> None:
+        """A line that the user should read, where somebody passes it on."""
+        if self.told is not None:
+            self.told(line)
 
     def chosen_batch(self, samples: int, seen: int, batches_seen: int) -> None:
         """A batch of samples that were chosen before they were loaded, `seen` with those that were
@@ -148,6 +172,7 @@ class Meter:
             **{name: getattr(self, name) for name in COUNTERS},
             "elapsed": self.elapsed(),
             "full_steps": list(self.full_steps),
+            "window_costs": list(self.window_costs),
             "classes": {label: list(counts) for label, counts in self.classes.items()},
             "history": [[p.step, p.seconds, p.kept_share, p.loss] for p in self.history],
         }
@@ -158,6 +183,7 @@ class Meter:
             setattr(self, name, state[name])
         self.started = self.clock() - state["elapsed"]
         self.full_steps = deque(state["full_steps"], maxlen=STEPS_REMEMBERED)
+        self.window_costs = deque(state["window_costs"], maxlen=WINDOWS_REMEMBERED)
         self.classes = {label: list(counts) for label, counts in state["classes"].items()}
         self.history = [HistoryPoint(*point) for point in state["history"]]
 
@@ -183,6 +209,7 @@ class Meter:
         self.seen += other.seen
         self.kept += other.kept
         self.loaded += other.loaded
+        self.largest_batch = max(self.largest_batch, other.largest_batch)
         self.batches_seen += other.batches_seen
         self.batches_given += other.batches_given
         self.batches_loaded += other.batches_loaded
@@ -193,6 +220,7 @@ class Meter:
 
     def _loaded(self, samples: int) -> None:
         self.loaded += samples
+        self.largest_batch = max(self.largest_batch, samples)
         self.batches_loaded += 1
 
     def _tell(self) -> None:

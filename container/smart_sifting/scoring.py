@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from smart_sifting.errors import LossOutputException
 from smart_sifting.loss.abstract_sift_loss_module import Loss
-from smart_sifting.no_trace import no_trace, synchronize, unwrapped
+from smart_sifting.no_trace import no_trace, unwrapped
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,14 @@ class Scores:
 class Scorer(Protocol):
     """Gives each sample of a batch its loss. A new source of scores is one more class like this."""
 
-    def __call__(self, transformed: Any, original: Any, samples: int) -> Scores: ...
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        """The models that it calls; where there are none, scoring cannot be made cheaper."""
 
-    def wait(self) -> None:
-        """Wait until the accelerator has done what it was asked to do, if there is one."""
+    def __call__(
+        self, transformed: Any, original: Any, samples: int, *, at_once: bool = False
+    ) -> Scores:
+        """`at_once`: in a single forward, though it be a larger batch than the script's own."""
 
 
 class ForwardScorer:
@@ -46,7 +50,13 @@ class ForwardScorer:
         self._loss = loss_impl
         self._model = model
 
-    def __call__(self, transformed: Any, original: Any, samples: int) -> Scores:
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        return [unwrapped(self._model)]
+
+    def __call__(
+        self, transformed: Any, original: Any, samples: int, *, at_once: bool = False
+    ) -> Scores:
         model = unwrapped(self._model)
         with no_trace([model]):
             losses = self._loss.loss(model, transformed, original)
@@ -55,8 +65,19 @@ class ForwardScorer:
             integer_labels(transformed, samples),
         )
 
-    def wait(self) -> None:
-        synchronize([self._model])
+
+class EvenScorer:
+    """Scores nothing: all losses are equal, so that every sample has the same chance."""
+
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        return ()
+
+    def __call__(
+        self, transformed: Any, original: Any, samples: int, *, at_once: bool = False
+    ) -> Scores:
+        equal = torch.zeros(samples, dtype=torch.float64)
+        return Scores(equal, integer_labels(transformed, samples))
 
 
 def checked_losses(losses: object, samples: int, source: str) -> Tensor:

@@ -13,8 +13,11 @@ from smart_sifting import batches as batch_ops
 from smart_sifting.acceptance import Acceptance, acceptance
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
 from smart_sifting.epoch_plan import EpochPlan, Quota
+from smart_sifting.guard import Guard
 from smart_sifting.meter import Meter
-from smart_sifting.scoring import Scorer, Scores
+from smart_sifting.no_trace import synchronize
+from smart_sifting.scoring import EvenScorer, Scorer, Scores
+from smart_sifting.scoring_cost import WindowScorer
 from smart_sifting.sift_config.job_config import SiftConfig
 
 # A draw from fewer samples than these hardly knows an easy one from a hard one.
@@ -63,6 +66,8 @@ class Sifter:
         meter: where it counts.
     """
 
+    kind = "window"
+
     def __init__(
         self,
         config: SiftConfig,
@@ -73,9 +78,11 @@ class Sifter:
         meter: Meter | None = None,
     ) -> None:
         self.config = config
-        self.score = score
         self.dim = dim
         self.meter = Meter() if meter is None else meter
+        self.score = WindowScorer(score, dim, self.meter.clock, self.meter.tell)
+        self.unscored: str | None = None
+        self._guard = Guard(config.keep, self.meter.clock)
         self.rule: Acceptance = acceptance(
             config.acceptance, config.beta_value, config.loss_history_length, config.seed
         )
@@ -99,6 +106,26 @@ class Sifter:
         not change in the middle of an epoch."""
         self._settled_steps = self.steps
 
+    def heed_guard(self) -> None:
+        """Keep the same share evenly from now on if scoring does not pay.
+
+        Not under AWS's own rule, whose share follows from the losses, nor where the script asks
+        torch for deterministic algorithms: what it keeps must not depend on a clock.
+        """
+        if self.unscored is not None or self.config.acceptance == "probabilistic":
+            return
+        known = self._guard.input_bound
+        why = self._guard.verdict(self.meter)
+        if self._guard.input_bound not in (None, known):
+            self.meter.tell(self._guard.input_bound)
+        if why is not None and not torch.are_deterministic_algorithms_enabled():
+            self._score_no_more(why)
+            self.meter.tell(f"nothing is scored any more, the same share is kept evenly: {why}")
+
+    def _score_no_more(self, why: str) -> None:
+        self.unscored = why
+        self.score = WindowScorer(EvenScorer())
+
     def transformed(self, batch: Any) -> Any:
         return batch if self._transform is None else self._transform.transform(batch)
 
@@ -109,7 +136,13 @@ class Sifter:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed job needs to go on with the same draws."""
-        return {"rule": self.rule.state_dict(), "steps": self.steps, "carried": list(self.carried)}
+        return {
+            "rule": self.rule.state_dict(),
+            "steps": self.steps,
+            "carried": list(self.carried),
+            "score": self.score.state_dict(),
+            "unscored": self.unscored,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.resume(state)
@@ -124,6 +157,9 @@ class Sifter:
         self.rule.load_state_dict(state["rule"])
         self.steps = self._settled_steps = int(state["steps"])
         self.carried = list(state["carried"])
+        self.score.load_state_dict(state["score"])
+        if state["unscored"] is not None:
+            self._score_no_more(state["unscored"])
 
 
 def _is_data(value: Any) -> bool:
@@ -234,7 +270,7 @@ class SiftedEpoch:
             return True
         if self._full() or (self._delay > 0 and self._meter.measured_steps >= WHOLE_STEPS_MEASURED):
             return False
-        self._sifter.score.wait()
+        synchronize(self._sifter.score.modules)
         return True
 
     def _settle_step(self, now: float, *, measured: bool) -> None:
@@ -301,7 +337,6 @@ class SiftedEpoch:
     def _sift_window(self) -> None:
         """Score the next window of batches and keep its quota."""
         pieces: list[_Piece] = []
-        scores: list[Scores] = []
         while len(pieces) < self._window:
             try:
                 original = self._fetch()
@@ -314,10 +349,14 @@ class SiftedEpoch:
                 self._batch_size = samples
             self._window = self._window_of(samples)
             self._meter.fetched(samples)
-            scores.append(self._sifter.score(transformed, original, samples))
             pieces.append(_Piece(transformed, original, [], samples))
-        if pieces:
-            self._keep(pieces, scores)
+        if not pieces:
+            return
+        start = self._meter.clock()
+        scores = self._sifter.score([(x.transformed, x.original, x.samples) for x in pieces])
+        self._keep(pieces, scores)
+        self._meter.window_scored(self._meter.clock() - start, len(scores.losses))
+        self._sifter.heed_guard()
 
     def _window_of(self, samples: int) -> int:
         """Batches in a window: enough to choose from, and one alone when nothing is dropped."""
@@ -326,17 +365,14 @@ class SiftedEpoch:
             return 1
         return max(math.ceil(1 / keep), math.ceil(SMALLEST_WINDOW / max(1, samples)))
 
-    def _keep(self, pieces: list[_Piece], scores: list[Scores]) -> None:
-        window = sum(piece.samples for piece in pieces)
+    def _keep(self, pieces: list[_Piece], scores: Scores) -> None:
+        window = len(scores.losses)
         grant, room = self._quota.grant(window), self._quota.room()
-        losses = torch.cat([each.losses for each in scores])
-        labels = [each.labels for each in scores if each.labels is not None]
-        chosen = self._sifter.rule.choose(losses, grant, room).tolist()
+        chosen = self._sifter.rule.choose(scores.losses, grant, room).tolist()
         self._quota.spend(window, len(chosen))
         # The window as one: between its batches the counts would be out of proportion.
-        self._meter.sifted_batch(
-            losses, chosen, torch.cat(labels) if len(labels) == len(scores) else None
-        )
+        scored = self._sifter.unscored is None
+        self._meter.sifted_batch(scores.losses if scored else None, chosen, scores.labels)
         start = 0
         for piece in pieces:
             piece.rows = [row - start for row in chosen if start <= row < start + piece.samples]

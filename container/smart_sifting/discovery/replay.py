@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from smart_sifting.discovery.per_sample import Elements, row_losses
 from smart_sifting.discovery.program import NotTraceable, Program
 from smart_sifting.discovery.walk import tensors_in
-from smart_sifting.no_trace import no_trace, synchronize
+from smart_sifting.no_trace import no_trace
 from smart_sifting.scoring import Scores
 
 # Rows of one batch against the same rows in other company: kernels may round another way.
@@ -21,7 +22,8 @@ class ReplayScorer:
     """Runs the program in eval mode, always on as many rows as were on the tape.
 
     A script may hold its batch size in a shape (`x.view(64, -1)`): a shorter batch is filled up
-    with rows of its own, a longer one is cut.
+    with rows of its own, a longer one is cut, unless all its rows are asked for at once: whoever
+    asks for that compares.
 
     Args:
         program: verified to give the script's own loss.
@@ -37,8 +39,16 @@ class ReplayScorer:
         self.batch_first = batch_first
         self.rows_apart = True
 
-    def __call__(self, transformed: Any, original: Any, samples: int) -> Scores:
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        return self.program.modules
+
+    def __call__(
+        self, transformed: Any, original: Any, samples: int, *, at_once: bool = False
+    ) -> Scores:
         leaves = list(tensors_in(original))
+        if at_once:
+            return self.on_leaves(leaves, samples)
         parts = [self._score_rows(leaves, samples, start) for start in range(0, samples, self.rows)]
         labels = [part.labels for part in parts if part.labels is not None]
         return Scores(
@@ -46,31 +56,18 @@ class ReplayScorer:
             torch.cat(labels) if len(labels) == len(parts) else None,
         )
 
-    def wait(self) -> None:
-        synchronize(self.program.modules)
-
-    def on_leaves(self, leaves: list[Tensor]) -> Scores:
-        """The scores of a batch of exactly `rows` samples.
+    def on_leaves(self, leaves: list[Tensor], rows: int | None = None) -> Scores:
+        """The scores of a batch of exactly so many samples, `self.rows` if not said.
 
         Raises:
             NotTraceable: the model does something else in eval mode than in training.
         """
+        rows = self.rows if rows is None else rows
         with no_trace(self.program.modules):
             terms = self.program.elements(leaves)
-            self.rows_apart = all(each.values.shape[:1] == (self.rows,) for each in terms)
-            # Terms count by their share in the loss and with its sign; the factor of a loss scaler
-            # or of accumulated gradients falls out.
-            largest = max((abs(term.weight) for term in self.program.terms), default=1.0)
-            total: Tensor | None = None
-            for term, elements in zip(self.program.terms, terms, strict=True):
-                losses = row_losses(elements, self.rows, batch_first=self.batch_first)
-                if losses is None:
-                    raise NotTraceable("the loss has another shape in eval mode than in training")
-                weighted = losses.double() * (term.weight / largest)
-                total = weighted if total is None else total + weighted
-        if total is None:
-            raise NotTraceable("the loss has no terms")
-        return Scores(total.cpu(), _labels(terms, self.rows))
+            self.rows_apart = all(each.values.shape[:1] == (rows,) for each in terms)
+            losses = total_losses(self.program, terms, rows, batch_first=self.batch_first)
+        return Scores(losses.cpu(), _labels(terms, rows))
 
     def _score_rows(self, leaves: list[Tensor], samples: int, start: int) -> Scores:
         count = min(self.rows, samples - start)
@@ -80,6 +77,30 @@ class ReplayScorer:
         scores = self.on_leaves(leaves)
         labels = None if scores.labels is None else scores.labels[:count]
         return Scores(scores.losses[:count], labels)
+
+
+def total_losses(
+    program: Program, terms: list[Elements], rows: int, *, batch_first: bool
+) -> Tensor:
+    """One loss for each of `rows` samples, (rows,) float64, from the elements of all terms.
+
+    Terms count by their share in the loss and with its sign; the factor of a loss scaler or of
+    accumulated gradients falls out.
+
+    Raises:
+        NotTraceable: the elements are not those of so many samples.
+    """
+    largest = max((abs(term.weight) for term in program.terms), default=1.0)
+    total: Tensor | None = None
+    for term, elements in zip(program.terms, terms, strict=True):
+        losses = row_losses(elements, rows, batch_first=batch_first)
+        if losses is None:
+            raise NotTraceable("the loss has another shape in eval mode than in training")
+        weighted = losses.double() * (term.weight / largest)
+        total = weighted if total is None else total + weighted
+    if total is None:
+        raise NotTraceable("the loss has no terms")
+    return total
 
 
 def independent_scorer(program: Program, leaves: list[Tensor], rows: int) -> ReplayScorer:

@@ -678,11 +678,11 @@ def plain_run() -> dict[str, Any]:
     return train(None)
 
 
-@pytest.mark.parametrize(("keep", "scored"), [(1.0, 0), (0.999, 21)])
+@pytest.mark.parametrize(("keep", "scored"), [(1.0, False), (0.999, True)])
 def test_with_everything_kept_a_run_is_bit_identical_to_a_plain_one(keep, scored, plain_run):
     Thirds.calls = 0
     sifted = train(SiftConfig(keep=keep))
-    assert Thirds.calls == scored
+    assert (Thirds.calls > 0) is scored
     for part, value in plain_run.items():
         assert sifted[part] == value, part
 

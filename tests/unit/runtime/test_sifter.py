@@ -23,6 +23,8 @@ NAN = float("nan")
 class Losses:
     """A sample is its id; its loss is looked up, or the id itself."""
 
+    modules = ()
+
     def __init__(self, losses: Tensor | None = None) -> None:
         self.losses = losses
         self.windows: list[list[int]] = []
@@ -32,9 +34,6 @@ class Losses:
         self.windows.append(transformed.tolist())
         losses = transformed if self.losses is None else self.losses[transformed]
         return Scores(losses.to(torch.float64))
-
-    def wait(self) -> None:
-        pass
 
 
 def stream(samples: int, batch_size: int, drop_last: bool = False) -> Iterator[Tensor]:
