@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,6 +87,14 @@ def test_with_a_look_ahead_a_batch_has_all_its_backwards(backwards: int) -> None
     assert_followed(looking_ahead(backwards) * 2, "oldest", after=2 * backwards + 1)
 
 
+def test_all_batches_of_an_accumulated_step_may_be_fetched_before_it() -> None:
+    events: list[Event] = [("pass", 0), ("handed", 1)]
+    for n in (1, 4, 7):
+        events += [("handed", i + 1) for i in range(n, n + 3)]
+        events += [("backward", i) for i in range(n, n + 3)]
+    assert_followed(events, "oldest", after=4)
+
+
 def test_a_look_ahead_is_learned_from_the_middle_of_a_batch_on() -> None:
     look = LookAhead()
     for trained, latest in [(7, 8), (8, 9), (8, 9), (9, 10)]:
@@ -117,6 +126,15 @@ def test_what_was_not_trained_is_forgotten_with_the_next_pass() -> None:
         assert trained.backward() is None
         trained.handed("of this pass")
         assert trained.backward() == "of this pass"
+
+
+def test_a_batch_is_let_go_when_another_is_the_latest() -> None:
+    trained, first = TrainedBatches(), Numbers()
+    alive = weakref.ref(first)
+    trained.handed(first)
+    trained.handed("second")
+    del first
+    assert alive() is None
 
 
 def test_a_backward_too_many_belongs_to_no_batch() -> None:
