@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from smart_sifting.discovery.program import NotTraceable, Program, program_of, released
 from smart_sifting.discovery.replay import ReplayScorer, independent_scorer
 from smart_sifting.discovery.tape import Handed, Tape
+from smart_sifting.scoring_cost import Way, WindowScorer
 
 ROWS = 6
 
@@ -140,6 +141,40 @@ def test_tokens_that_lie_time_first_are_told_apart_by_sample(recorder: Recorder)
     expected = F.cross_entropy(logits, tokens[:, 1:], reduction="none").mean(1)
     assert scorer.batch_first is False
     assert torch.allclose(scorer([tokens], [tokens], ROWS).losses, expected.detach().double())
+
+
+def test_a_window_at_once_scores_as_its_batches_do(recorder: Recorder) -> None:
+    model = linear()
+    program = recorder.step(batch(1), lambda b: F.cross_entropy(model(b[0]), b[1]))
+    scorer = ReplayScorer(program, ROWS)
+
+    window = batch(2, 3 * ROWS)
+    scores = scorer(window, window, 3 * ROWS, at_once=True)
+    assert torch.allclose(scores.losses, scorer(window, window, 3 * ROWS).losses)
+    assert scores.labels is not None
+    assert scores.labels.tolist() == window[1].tolist()
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["any size", "its size held in a shape"])
+def test_a_window_is_scored_at_once_unless_the_script_holds_its_batch_size(
+    held: bool, recorder: Recorder
+) -> None:
+    model = linear()
+
+    def loss_of(b: list[Tensor]) -> Tensor:
+        rows = b[0].reshape(ROWS, -1)[:, :4] if held else b[0]
+        return F.cross_entropy(model(rows), b[1])
+
+    program = recorder.step(batch(1), loss_of)
+    forwards: list[None] = []
+    model.register_forward_hook(lambda *_: forwards.append(None))
+    scorer = WindowScorer(ReplayScorer(program, ROWS), clock=lambda: float(len(forwards)))
+    window = [(each, each, ROWS) for each in (batch(2), batch(3))]
+    for _ in range(4):
+        losses = scorer(window).losses
+    expected = [F.cross_entropy(model(x), y, reduction="none") for (x, y), _, _ in window]
+    assert scorer.way == Way(at_once=not held)
+    assert torch.allclose(losses, torch.cat(expected).double())
 
 
 def test_ignored_tokens_do_not_count(recorder: Recorder) -> None:

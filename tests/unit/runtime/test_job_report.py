@@ -279,6 +279,12 @@ def test_a_verdict_and_a_note_are_said_once(report, said):
     assert report.notes == ["len() was told before its role was known"]
 
 
+def test_what_the_meter_tells_stands_in_the_receipt(report, said):
+    report.meter.tell("scoring runs in bfloat16")
+    assert report.receipt().notes == ["scoring runs in bfloat16"]
+    assert said.messages == ["sift: scoring runs in bfloat16"]
+
+
 def test_outside_a_job_a_loader_has_a_meter_of_its_own(monkeypatch):
     monkeypatch.delenv("SM_OUTPUT_DATA_DIR", raising=False)
     monkeypatch.setattr(job_report, "_report", None)

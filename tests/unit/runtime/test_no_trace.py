@@ -57,6 +57,22 @@ def test_every_module_gets_its_own_flag_back(evaluate):
         assert [module.training for module in model.modules()] == flags
 
 
+def test_a_module_that_sets_its_attributes_its_own_way_is_set_that_way():
+    class Announcing(nn.Module):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "training":
+                heard.append(value)
+            super().__setattr__(name, value)
+
+    heard: list[object] = []
+    model = nn.Sequential(Announcing(), nn.Dropout())
+    heard.clear()
+    with no_trace([model]):
+        assert not model[0].training
+    assert heard == [False, True]
+    assert model[0].training
+
+
 @pytest.mark.parametrize("evaluate", [True, False])
 def test_weights_and_buffers_are_as_before(evaluate):
     model = mixed_model()
