@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import torch.multiprocessing as mp
 from torch.utils.data import DistributedSampler
 from two_ranks import join_group, leave_group

@@ -1,4 +1,4 @@
-"""Processes of one gloo group, two if nothing else is said, as tests of `torch.multiprocessing.spawn` need them."""
+"""Processes of one gloo group, as tests of `torch.multiprocessing.spawn` need them."""
 
 from __future__ import annotations
 
