@@ -48,6 +48,7 @@ class LossKind:
         elements: what the loss is made of, given the node and the number of rows; None: that was
             not kept. To be called without gradients.
         passages: where the gradients of the elements pass, each once.
+        saves: whether autograd keeps the elements itself; else `means` has to.
     """
 
     name: str
@@ -55,6 +56,7 @@ class LossKind:
     matches: Callable[[Any], bool]
     elements: Callable[[Any, int], Elements | None]
     passages: Callable[[Any], list[Passage]]
+    saves: Callable[[Any], bool] = lambda node: True
 
     def begins(self, node: Any) -> bool:
         """Whether the backward of such a loss begins with this node."""
@@ -279,20 +281,27 @@ def _mean(name: str, reduction: str) -> LossKind:
     def passages(node: Any) -> list[Passage]:
         return [Passage(node, tuple(node._saved_self_sym_sizes))]
 
-    return LossKind(name, frozenset({name}), lambda node: True, elements, passages)
+    return LossKind(name, frozenset({name}), lambda node: True, elements, passages, _is_saved_under)
 
 
 def _values_under(node: Any) -> Tensor | None:
     """What a mean or a sum was made of, as the node below it saved it or as it was remembered."""
-    below = _below(node)[0]
-    if below is None:
-        return remembered(node)
-    name = below.name()
-    if name in _SAVED_ELEMENTS:
-        return _SAVED_ELEMENTS[name](below)
-    if name in _LOSSES and below._saved_reduction not in REDUCTIONS:
-        return _LOSSES[name](below)
-    return remembered(node)
+    saved = _saving(_below(node)[0])
+    return remembered(node) if saved is None else saved(_below(node)[0])
+
+
+def _is_saved_under(node: Any) -> bool:
+    return _saving(_below(node)[0]) is not None
+
+
+def _saving(node: Any) -> Callable[[Any], Tensor] | None:
+    """How to compute the result of a node from what it saved; None if that is not enough."""
+    if node is None:
+        return None
+    name = node.name()
+    if name in _LOSSES:
+        return None if node._saved_reduction in REDUCTIONS else _LOSSES[name]
+    return _SAVED_ELEMENTS.get(name)
 
 
 def _is_batch_mean(node: Any) -> bool:
@@ -350,7 +359,14 @@ _KINDS = (
     LossKind(
         "soft labels", _DIVISIONS | {"NegBackward0"}, _is_soft, _soft_elements, _soft_passages
     ),
-    LossKind("batch mean", _DIVISIONS, _is_batch_mean, _batch_mean_elements, _batch_mean_passages),
+    LossKind(
+        "batch mean",
+        _DIVISIONS,
+        _is_batch_mean,
+        _batch_mean_elements,
+        _batch_mean_passages,
+        lambda node: _is_saved_under(_below(node)[0]),
+    ),
 )
 _CANDIDATES = {
     name: [kind for kind in _KINDS if name in kind.nodes]

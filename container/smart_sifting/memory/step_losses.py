@@ -93,7 +93,7 @@ class StepLosses:
             sources,
             [path for _, path in places],
             batch_first=batch_first,
-            remembers=None in elements,
+            remembers=not all(k.saves(end) for k, end in zip(kinds, ends, strict=True)),
         )
 
     def start(self) -> None:

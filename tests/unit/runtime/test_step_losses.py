@@ -596,6 +596,18 @@ def test_torch_has_its_own_functions_back_when_the_last_reader_stops() -> None:
     assert "mean" not in vars(Tensor)
 
 
+def test_what_is_learned_while_another_reader_runs_is_read_without_it() -> None:
+    model, loss, b = linear(), REMEMBERED["focal, by hand"], batch(2)
+
+    def step(b: Batch) -> Tensor:
+        return loss(model(b[0]), b, "mean")
+
+    with started(Learned(step).losses):
+        second = Learned(step).losses
+    with started(second):
+        assert second.read(step(b), ROWS) is not None
+
+
 def test_a_wrapper_that_somebody_else_put_on_top_stays_and_does_no_harm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
