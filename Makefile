@@ -17,7 +17,7 @@ BASE ?= sift-base:bookworm
 IMAGE ?= sift-training:cpu
 
 .PHONY: run data test lint image bench bench-fashion bench-container bench-launch bench-memory \
-	bench-sifting bench-sifting-full wheel clean
+	bench-scoring bench-sifting bench-sifting-full wheel clean
 
 run: $(SITE)-run
 	$(BIN)/python examples/side_by_side.py $(ARGS)
@@ -42,6 +42,10 @@ image: $(SITE)-run
 
 bench: $(SITE)-run
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+# Forward scoring in every way, beside the plain evaluation forward.
+bench-scoring: $(SITE)-run
+	$(BIN)/python benchmarks/run.py scoring $(ARGS)
 
 bench-fashion: $(SITE)-run
 	$(BIN)/python benchmarks/run.py fashion $(ARGS)

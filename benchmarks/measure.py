@@ -143,7 +143,8 @@ def page() -> str:
         "# Measured",
         "",
         "Medians of interleaved runs; every figure stands beside its peer in the same run.",
-        "`make bench`, `bench-fashion`, `bench-container` and `bench-launch` write this page.",
+        "`make bench`, `bench-memory`, `bench-scoring`, `bench-fashion`, `bench-container` and "
+        "`bench-launch` write this page.",
     ]
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Run the benchmarks named: startup, loader, memory, fashion, container, launch."""
+"""Run the benchmarks named: startup, loader, memory, scoring, fashion, container, launch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, by its path
 
-NAMES = ("startup", "loader", "memory", "fashion", "container", "launch")
+NAMES = ("startup", "loader", "memory", "scoring", "fashion", "container", "launch")
 
 
 def main() -> int:
