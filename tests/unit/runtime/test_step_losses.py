@@ -78,7 +78,7 @@ SAVED: dict[str, Loss] = {
     ),
     "cross entropy, smoothed": cross_entropy(label_smoothing=0.1),
     "cross entropy, smoothed, class weights": lambda o, b, r: F.cross_entropy(
-        o, labels(b), weight=class_weights(o), label_smoothing=0.2, reduction=r
+        o, labels(b), class_weights(o), ignore_index=3, label_smoothing=0.2, reduction=r
     ),
     "cross entropy, soft labels": soft_cross_entropy(),
     "cross entropy, soft labels, smoothed": soft_cross_entropy(label_smoothing=0.1),
