@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import ReferenceType, ref
 
 from smart_sifting import receipt
@@ -18,8 +18,12 @@ from smart_sifting.errors import ReceiptException
 from smart_sifting.job_report import JobReport
 from smart_sifting.ranks import same_on_all_ranks
 from smart_sifting.receipt import Receipt, Resumed
-from smart_sifting.sift_config.job_config import SiftConfig
 from smart_sifting.sifter import DataName, Sifter
+
+if TYPE_CHECKING:
+    from smart_sifting.memory.sifter import MemorySifter
+
+AnySifter: TypeAlias = "Sifter | MemorySifter"
 
 SCHEMA = 2
 
@@ -54,7 +58,7 @@ class Keeper:
         self._report = report
         self._config = config
         self._clock = report.meter.clock
-        self._sifters: list[tuple[DataName, ReferenceType[Sifter]]] = []
+        self._sifters: list[tuple[DataName, ReferenceType[AnySifter]]] = []
         self._staged: State | None = None
         self._taken: Counter[str] = Counter()
         self._pending: dict[str, State] = {}
@@ -149,7 +153,12 @@ class Keeper:
             "config": self._config,
             "report": report.state_dict(),
             "sifters": [
-                {"data": data, "config": sifter.config.to_json(), "state": sifter.safe_state_dict()}
+                {
+                    "data": data,
+                    "kind": sifter.kind,
+                    "config": sifter.config.to_json(),
+                    "state": sifter.safe_state_dict(),
+                }
                 for data, sifter in alive
             ],
         }
@@ -247,12 +256,12 @@ class Keeper:
         """Whether an interrupted process has left any state here."""
         return bool(self._known_sizes)
 
-    def register(self, sifter: Sifter, data: DataName) -> None:
+    def register(self, sifter: AnySifter, data: DataName) -> None:
         """From now on keep the state of a sifter over such data."""
         self._sifters = [each for each in self._sifters if each[1]() is not None]
         self._sifters.append((data, ref(sifter)))
 
-    def take_up(self, sifter: Sifter, *, agree: bool) -> bool:
+    def take_up(self, sifter: AnySifter, *, agree: bool) -> bool:
         """Let a registered sifter go on from the staged state, if there is one for it.
 
         `agree` is a collective: then all ranks resume from the same moment, or none does.
@@ -262,7 +271,7 @@ class Keeper:
                 self._report.note("the sifting state is not used: another rank has none like it")
             self._staged = None
         data = next(data for data, known in self._sifters if known() is sifter)
-        state = self._staged_for(data, sifter.config)
+        state = self._staged_for(data, sifter)
         if self._staged is None or state is None:
             return False
         self._taken[str(data)] += 1
@@ -270,14 +279,16 @@ class Keeper:
         sifter.resume(state if own else {**state, "carried": []})
         return True
 
-    def _staged_for(self, data: DataName, config: SiftConfig) -> State | None:
+    def _staged_for(self, data: DataName, sifter: AnySifter) -> State | None:
         """A loader made anew finds the state of the one before it, where it has none of its own."""
         if self._staged is None:
             return None
         states = [
             each["state"]
             for each in self._staged["sifters"]
-            if each["data"] == data and each["config"] == config.to_json()
+            if each["data"] == data
+            and each["kind"] == sifter.kind
+            and each["config"] == sifter.config.to_json()
         ]
         return states[min(self._taken[str(data)], len(states) - 1)] if states else None
 

@@ -67,6 +67,8 @@ def patch(make: Callable[[Callable[[Any], int]], Discoverer]) -> Callable[[], No
     """
     from torch.utils.data import DataLoader, get_worker_info
 
+    from smart_sifting.memory import index_pass
+
     plain_iter, plain_length = DataLoader.__iter__, DataLoader.__len__
 
     @cache
@@ -84,7 +86,10 @@ def patch(make: Callable[[Callable[[Any], int]], Discoverer]) -> Callable[[], No
             return plain_length(self)
         return discoverer().length(self)
 
+    follow_indices_no_more = index_pass.patch(lambda loader: discoverer().choose(loader))
+
     def unpatch() -> None:
+        follow_indices_no_more()
         DataLoader.__iter__ = plain_iter  # type: ignore[method-assign]
         DataLoader.__len__ = plain_length  # type: ignore[method-assign]
 

@@ -19,6 +19,7 @@ from torch.utils.data import (
 
 from smart_sifting.dataloader.sift_dataloader import data_of, shape_of
 from smart_sifting.discovery.agreement import agreed
+from smart_sifting.discovery.backwards import Backwards
 from smart_sifting.discovery.epochs import WatchedEpoch
 from smart_sifting.discovery.program import NotTraceable, Program, program_of
 from smart_sifting.discovery.schedules import positions, stretch
@@ -31,11 +32,15 @@ from smart_sifting.discovery.watch import (
     Watch,
     describe,
     loader_name,
+    may_train,
 )
 from smart_sifting.epoch_plan import EpochPlan
 from smart_sifting.errors import SiftingError
 from smart_sifting.job_report import JobReport
 from smart_sifting.loss.abstract_sift_loss_module import Loss
+from smart_sifting.memory.index_pass import Choose, indexable
+from smart_sifting.memory.sifter import MemorySifter
+from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.no_trace import unwrapped
 from smart_sifting.ranks import world_size
 from smart_sifting.scoring import ForwardScorer
@@ -69,6 +74,8 @@ class Discoverer:
         self._watching: set[int] = set()
         self._nothing_to_sift = False
         self._trained_on: list[DataName] = []
+        self._memories: dict[str, MemorySifter] = {}
+        self._backwards = Backwards(self._on_training_step)
         report.meter.listener = report.tick
         os.register_at_fork(after_in_child=self._in_forked_child)
         self._hook = register_optimizer_step_post_hook(self._on_step)
@@ -81,11 +88,30 @@ class Discoverer:
             return source
         try:
             watch = self.watch(loader)
+            self._recall(loader, watch)
             plan = self.plan(loader, watch)
         except Exception as failure:  # noqa: BLE001 - a loader of a kind we have not met
             self.report.note(f"a {type(loader).__name__} is left alone: {describe(failure)}")
             return source
         return WatchedEpoch(self, loader, watch, plan, source)
+
+    def choose(self, loader: DataLoader[Any]) -> Choose | None:
+        """How the pass that begins over a loader is chosen from its first sample on, if it is."""
+        if loader in self.report.managed or self.config.keep == 1:
+            return None
+        try:
+            watch = self.watch(loader)
+            self._recall(loader, watch)
+            sifter = watch.sifter
+            if not isinstance(sifter, MemorySifter) or not may_train(watch.modules):
+                return None
+            plan = self.plan(loader, watch)
+            if plan is None:
+                return None
+            return sifter.chooser(plan, len(loader.dataset))  # type: ignore[arg-type]
+        except Exception as failure:  # noqa: BLE001 - as above
+            self.report.note(f"a {type(loader).__name__} is left alone: {describe(failure)}")
+            return None
 
     def length(self, loader: DataLoader[Any]) -> int:
         """How many batches the next pass over a loader gives the script."""
@@ -102,6 +128,9 @@ class Discoverer:
         """Listen to torch no more."""
         self.tape.stop()
         self._hook.remove()
+        self._backwards.close()
+        for each in self._memories.values():
+            each.forget_losses()
 
     # -- what the watched epochs ask -----------------------------------------------------------
 
@@ -148,35 +177,50 @@ class Discoverer:
             self.tape.stop()
             self._batch = None
 
+    def sifted(self, watch: Watch) -> None:
+        """The script is about to get a sifted batch."""
+        self._latest = watch
+
     def hand_out(self, batch: Any, rows: int, watch: Watch) -> None:
-        """The script is about to get this batch."""
+        """The script is about to get this batch, untouched."""
         self._latest = watch
         self._batch = (batch, rows)
         watch.handed += 1
         if not self.tape.running:
             return
         try:
-            self.tape.hand_out(batch, rows, watch)
+            handed = self.tape.hand_out(batch, rows, watch)
+            watch.ordinals[handed.number] = watch.handed
         except Exception as failure:  # noqa: BLE001 - the script gets its batch, whatever is in it
             watch.fail(describe(failure))
 
     def decide(self, loader: DataLoader[Any], watch: Watch) -> Verdict:
         """The verdict on a loader, the same on every rank; makes it the loader's role."""
-        own, reason = watch.verdict(self.turns.reason)
+        own, reason = watch.verdict(self.turns.reason, self._source, indexable(loader))
         verdict = agreed(own)
         if verdict is not own:
             reason = "another rank could not verify its loss"
-        if verdict is Verdict.SIFT:
-            self._sift(loader, watch, reason)
-        elif verdict is Verdict.PASS:
+        if verdict is Verdict.PASS:
             self.pass_through(loader, watch, reason)
+        elif verdict is not Verdict.WAIT:
+            self._sift(loader, watch, verdict, reason)
         return verdict
+
+    @property
+    def _source(self) -> str:
+        # AWS's rule and a loss of the user's own are asked of what the loader gives.
+        own_way = self.config.acceptance == "probabilistic" or self.config.loss is not None
+        return "forward" if own_way else self.config.source
 
     def pass_through(self, loader: DataLoader[Any], watch: Watch, reason: str) -> None:
         """Give all data of this loader from now on, and say why."""
         self._fit_schedules(loader, watch, self.plain_length)
         watch.limited = watch.role is Role.TRAINING and world_size() > 1
-        watch.role, watch.scorer = Role.PASSED, None
+        if isinstance(watch.sifter, MemorySifter):
+            watch.sifter.forget_losses()
+            self._memories.pop(str(data_of(loader)), None)
+        watch.read_with(None)
+        watch.role, watch.scorer, watch.sifter = Role.PASSED, None, None
         self._nothing_to_sift = True
         self.report.settle("pass-through", reason)
         self.report.loader(watch.name, "passed-through", reason)
@@ -224,7 +268,8 @@ class Discoverer:
             return
         watch: Watch = handed.loader
         watch.backwards += 1
-        watch.observe(program, handed)
+        watch.look_ahead.observe(watch.ordinals[handed.number], watch.handed)
+        watch.observe(program, handed, root)
         if watch.scorer is not None and watch.candidate is not None:
             self.program = watch.candidate, watch.rows
 
@@ -251,22 +296,98 @@ class Discoverer:
         called = [unwrapped(module) for module in self.tape.called.values()]
         return max(called, key=lambda m: sum(p.numel() for p in m.parameters()), default=None)
 
-    def _sift(self, loader: DataLoader[Any], watch: Watch, reason: str) -> None:
-        if watch.scorer is None:
-            raise RuntimeError("a verdict to sift needs a scorer")
+    def _on_training_step(self, root: Tensor) -> None:
+        """A backward begins, on a batch of a loader that is sifted, or on anything else."""
+        sifter = None if self._latest is None else self._latest.sifter
+        if not isinstance(sifter, MemorySifter):
+            return
+        try:
+            sifter.on_backward(root)
+        except Exception as failure:  # noqa: BLE001 - the script's backward goes on in any case
+            sifter.forget_losses()
+            self.report.note(f"every sample equally often from now on: {describe(failure)}")
+        if sifter.blind:
+            sifter.forget_losses()
+            self.report.note(
+                "every sample equally often from now on: the script's steps have changed, and "
+                "their losses cannot be read any longer"
+            )
+
+    def _sift(self, loader: DataLoader[Any], watch: Watch, verdict: Verdict, reason: str) -> None:
         if self.config.loss is not None:
             reason = f"scored by {self.config.loss}"
         watch.role = Role.TRAINING
-        watch.sifter = Sifter(self.config, watch.scorer, meter=self.report.meter)
+        if verdict is not Verdict.MEMORY:
+            watch.read_with(None)
+        if verdict is Verdict.FORWARD:
+            if watch.scorer is None:
+                raise RuntimeError("a verdict to score needs a scorer")
+            watch.sifter = Sifter(self.config, watch.scorer, meter=self.report.meter)
+        else:
+            watch.sifter = self._remember(loader, watch, verdict)
         if self.report.keeper is not None:
             self.report.keeper.register(watch.sifter, data_of(loader))
             watch.resumed = self.report.keeper.take_up(watch.sifter, agree=world_size() > 1)
+        self._settle(loader, watch, verdict.tier, reason)
+
+    def _settle(self, loader: DataLoader[Any], watch: Watch, tier: str, reason: str) -> None:
         self._nothing_to_sift = False
         self._trained_on.append(data_of(loader))
         # A script restores its schedule as it was built: from the length told in the beginning.
         self._fit_schedules(loader, watch, self._first_length if watch.resumed else self.length)
-        self.report.settle("forward", reason)
+        self.report.settle(tier, reason)
         self.report.loader(watch.name, "training", reason)
+
+    def _remember(self, loader: DataLoader[Any], watch: Watch, verdict: Verdict) -> MemorySifter:
+        """A memory of this loader's data, which loaders made anew over the same data go on with."""
+        readable = verdict is Verdict.MEMORY and self.config.keep < 1
+        sifter = MemorySifter(
+            self.config,
+            len(loader.dataset),  # type: ignore[arg-type]
+            watch.losses if readable else None,
+            watch.look_ahead.trained_batches() or TrainedBatches(),
+            meter=self.report.meter,
+        )
+        self._memories[str(data_of(loader))] = sifter
+        if readable:
+            self._backwards.listen()
+        return sifter
+
+    def _recall(self, loader: DataLoader[Any], watch: Watch) -> None:
+        """Go on with what is remembered of the same data: of a loader before this one, or of the
+        job that was interrupted."""
+        if watch.role is not Role.UNKNOWN or not torch.is_grad_enabled():
+            return
+        if not self._presumed(loader) or indexable(loader) is not None:
+            return
+        sifter = self._memories.get(str(data_of(loader)))
+        if sifter is None:
+            sifter = self._resumed_memory(loader, watch)
+        if sifter is None or sifter.busy:
+            return
+        watch.role, watch.sifter = Role.TRAINING, sifter
+        self._settle(loader, watch, self.report.tier, self.report.reason)
+
+    def _resumed_memory(self, loader: DataLoader[Any], watch: Watch) -> MemorySifter | None:
+        keeper = self.report.keeper
+        if keeper is None or not keeper.can_resume or self._source == "forward":
+            return None
+        sifter = MemorySifter(
+            self.config,
+            len(loader.dataset),  # type: ignore[arg-type]
+            None,
+            TrainedBatches(),
+            meter=self.report.meter,
+        )
+        keeper.register(sifter, data_of(loader))
+        watch.resumed = keeper.take_up(sifter, agree=world_size() > 1)
+        if not watch.resumed:
+            return None
+        self._memories[str(data_of(loader))] = sifter
+        if sifter.losses is not None:
+            sifter.losses.start()
+            self._backwards.listen()
+        return sifter
 
     def _fit_schedules(
         self, loader: DataLoader[Any], watch: Watch, length: Callable[[Any], int]

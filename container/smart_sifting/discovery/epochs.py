@@ -11,6 +11,9 @@ from smart_sifting import batches as batch_ops
 from smart_sifting.discovery.watch import IDLE_BATCHES, Role, Verdict, Watch, describe, may_train
 from smart_sifting.epoch_plan import EpochPlan
 from smart_sifting.errors import UnsupportedDataFormatException
+from smart_sifting.memory.epoch import MemoryEpoch
+from smart_sifting.memory.sifter import MemorySifter
+from smart_sifting.memory.source import Source
 from smart_sifting.meter import Meter
 from smart_sifting.no_trace import synchronize
 from smart_sifting.sifter import SiftedEpoch
@@ -45,9 +48,10 @@ class WatchedEpoch:
         self._discoverer = discoverer
         self._loader = loader
         self._watch = watch
-        self._source = _Source(source)
+        self._source = Source(source)
         # Until a backward shows that this is training, counts are on trial.
-        self._meter = Meter() if watch.backwards == 0 else discoverer.report.meter
+        on_trial = watch.backwards == 0 and watch.role is not Role.TRAINING
+        self._meter = Meter() if on_trial else discoverer.report.meter
         self._plan = plan
         # A function, not a method of this object: a cycle would keep the loader's workers alive
         # after the script has left the loop.
@@ -63,7 +67,7 @@ class WatchedEpoch:
         self._given_at: float | None = None
         self._discovered = 0.0
         self._data = 0.0
-        self._sifted: SiftedEpoch | None = None
+        self._sifted: SiftedEpoch | MemoryEpoch | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -131,13 +135,13 @@ class WatchedEpoch:
         return self._phase(self)
 
     def _plain(self) -> Any:
-        return next(self._source.inner)
+        return self._source.whole()
 
     def _evaluating(self) -> Any:
         """A pass over training data that looks like evaluation, until an optimizer steps in it:
         some scripts put the model in training mode only when they have their batch."""
         if self._discoverer.steps == self._steps_before:
-            batch = next(self._source.inner)
+            batch = self._source.whole()
             self._evaluated.append(self._rows(batch))
             return batch
         self._begin_counting()
@@ -201,6 +205,7 @@ class WatchedEpoch:
             return self._fall_back(self._discoverer.turns.reason)
         batch = next(sifted)
         self._source.settled()
+        self._discoverer.sifted(self._watch)
         self._batches += 1
         return batch
 
@@ -227,13 +232,13 @@ class WatchedEpoch:
         if verdict is Verdict.WAIT:
             return False
         self._discoverer.end_watching(self._watch)
-        if verdict is Verdict.SIFT:
-            if self._watch.resumed:
-                # The delay may be over.
-                self._plan = self._discoverer.plan(self._loader, self._watch)
-            self._begin_sifting()
-        else:
+        if verdict is Verdict.PASS:
             self._phase = WatchedEpoch._count
+            return True
+        if self._watch.resumed:
+            # The delay may be over.
+            self._plan = self._discoverer.plan(self._loader, self._watch)
+        self._begin_sifting()
         return True
 
     def _begin_sifting(self) -> None:
@@ -241,7 +246,11 @@ class WatchedEpoch:
         if sifter is None:
             raise RuntimeError("a training loader has no sifter")
         shape = self._discoverer.shape(self._loader)
-        self._sifted = SiftedEpoch(sifter, self._source, self._plan, shape, self._samples)
+        if isinstance(sifter, MemorySifter):
+            waiting = self._watch.look_ahead.waiting
+            self._sifted = sifter.begin(self._source, self._plan, waiting)
+        else:
+            self._sifted = SiftedEpoch(sifter, self._source, self._plan, shape, self._samples)
         self._phase = WatchedEpoch._sifting
 
     def _leave_alone(self) -> Any:
@@ -333,33 +342,3 @@ class WatchedEpoch:
 
 # Phases in which nothing but the loader itself can fail.
 _PLAIN_PHASES = (WatchedEpoch._plain, WatchedEpoch._evaluating, WatchedEpoch._count)
-
-
-class _Source:
-    """The plain iterator, remembering what it gave that has not reached the script yet."""
-
-    def __init__(self, inner: Iterator[Any]) -> None:
-        self.inner = inner
-        self.failure: BaseException | None = None
-        self.pending: list[Any] = []
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        try:
-            batch = next(self.inner)
-        except StopIteration:
-            raise
-        except BaseException as failure:
-            self.failure = failure
-            raise
-        self.pending.append(batch)
-        return batch
-
-    def settled(self) -> None:
-        self.pending.clear()
-
-    def again(self) -> Any:
-        """The oldest batch that was fetched and never given."""
-        return self.pending.pop(0)

@@ -34,8 +34,16 @@ FUNCTIONAL_LOSSES: frozenset[Callable[..., Any]] = frozenset(
     }
 )
 CLASS_LOSSES: frozenset[Callable[..., Any]] = frozenset({F.cross_entropy, F.nll_loss})
+# Where a wrapper of ours around one of torch's functions says what it stands for.
+ORIGINAL = "smart_sifting_original"
 MEANS = frozenset({torch.mean, Tensor.mean})
 SUMS = frozenset({torch.sum, Tensor.sum})
+
+
+def original(func: Callable[..., Any]) -> Callable[..., Any]:
+    """torch's own function, where `func` is a wrapper of ours: torch looks methods up by name."""
+    plain: Callable[..., Any] = getattr(func, ORIGINAL, func)
+    return plain
 
 
 def is_reduction(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from smart_sifting.discovery.per_sample import Elements, elements_of, is_reduction, reduced
+from smart_sifting.discovery.per_sample import (
+    Elements,
+    elements_of,
+    is_reduction,
+    original,
+    reduced,
+)
 from smart_sifting.discovery.tape import Handed, Node, Ref, Tape
 from smart_sifting.discovery.walk import map_values, tensors_in
 from smart_sifting.no_trace import GeneratorStates, unwrapped
@@ -273,7 +279,7 @@ class _Catcher(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
+        func, kwargs = original(func), kwargs or {}
         if is_reduction(func, args, kwargs):
             if self._count in self._wanted:
                 self.caught[self._count] = elements_of(func, args, kwargs)

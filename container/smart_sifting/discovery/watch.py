@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -9,14 +10,19 @@ from typing import Any
 from weakref import ReferenceType, WeakSet, ref
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from smart_sifting.discovery.per_sample import Elements
 from smart_sifting.discovery.program import NotTraceable, Program, released
-from smart_sifting.discovery.replay import independent_scorer
+from smart_sifting.discovery.replay import ReplayScorer, independent_scorer, total_losses
 from smart_sifting.discovery.schedules import Positions
 from smart_sifting.discovery.tape import Handed
 from smart_sifting.errors import SiftingError
+from smart_sifting.memory.sifter import MemorySifter
+from smart_sifting.memory.step_losses import StepLosses, agrees
+from smart_sifting.memory.trained_batches import LookAhead
 from smart_sifting.no_trace import no_trace
+from smart_sifting.ranks import world_size
 from smart_sifting.scoring import Scorer
 from smart_sifting.sifter import Sifter
 
@@ -24,10 +30,20 @@ from smart_sifting.sifter import Sifter
 VERIFICATIONS = 2
 # A first step may differ from those that follow; one that differs three times does not settle.
 FAILURES = 3
-# Without a backward after so many batches, this pass over the loader is no training.
+# Without a backward after a model was called on so many batches, this pass is no training.
 IDLE_BATCHES = 4
+# How far a loss that is read may be from its replay, in units of the mean: other kernels round
+# otherwise, and lower precisions much so.
+SAME_READING = 0.02
 # Gradients may be accumulated over many batches before the first optimizer step.
 PATIENCE = 64
+
+VERIFIED = "the script's own loss, replayed on other batches, agrees with it"
+SHARDED = (
+    "the model's parameters are spread over the ranks: "
+    "each forward of it gathers them, and ranks may not score on their own"
+)
+READ = "the losses of the script's own training steps, checked against a replay of them"
 
 
 class Verdict(IntEnum):
@@ -35,7 +51,14 @@ class Verdict(IntEnum):
 
     PASS = 0
     WAIT = 1
-    SIFT = 2
+    BATCH = 2
+    FORWARD = 3
+    MEMORY = 4
+
+    @property
+    def tier(self) -> str:
+        """Its name in the receipt."""
+        return {0: "pass-through", 1: "waiting", 2: "batch", 3: "forward", 4: "memory"}[self]
 
 
 class Role(IntEnum):
@@ -55,6 +78,11 @@ class Watch:
         candidate: the program to be verified on the next steps.
         told: the length last given for this loader before its role was known.
         schedules: where the learning-rate schedulers stood when watching began.
+        scorer: runs the verified way to the loss on other batches.
+        losses: reads the losses off the script's own steps, once `read` says that it does so right.
+        unreadable: why it does not.
+        look_ahead: which of the batches handed out a step is on.
+        ordinals: how many batches of this loader were handed out up to one with a tape's number.
         known: the candidate was verified on another loader of this process.
         resumed: it goes on from the state of an interrupted job.
         limited: no longer sifted, but each epoch still ends after the batches it was planned to
@@ -71,7 +99,12 @@ class Watch:
     verified: int = 0
     failures: list[str] = field(default_factory=list)
     scorer: Scorer | None = None
-    sifter: Sifter | None = None
+    losses: StepLosses | None = None
+    read: bool = False
+    unreadable: str = "no training step was read"
+    look_ahead: LookAhead = field(default_factory=LookAhead)
+    ordinals: dict[int, int] = field(default_factory=dict)
+    sifter: Sifter | MemorySifter | None = None
     idle_passes: int = 0
     told: int | None = None
     known: bool = False
@@ -80,8 +113,9 @@ class Watch:
     schedules: Positions | None = None
     modules: list[nn.Module] = field(default_factory=list)
 
-    def observe(self, observed: Program, handed: Handed) -> None:
-        """One more training step: record it, or hold the candidate against it."""
+    def observe(self, observed: Program, handed: Handed, root: Tensor) -> None:
+        """One more training step, of which `root` is the loss: record it, or hold the candidate
+        against it."""
         if self.scorer is not None or len(self.failures) >= FAILURES:
             return
         candidate = self.candidate
@@ -90,16 +124,24 @@ class Watch:
         if candidate is None:
             self._record(observed, handed)
             return
+        if world_size() > 1 and any(map(is_sharded, candidate.modules)):
+            # Ranks that disagree on a replay would leave each other waiting for parameters.
+            self.fail(SHARDED)
+            return
         try:
             if not candidate.same_course(observed):
                 raise NotTraceable("the steps differ in what they compute")
-            if not _replays(candidate, observed, handed):
+            elements = _replayed(candidate, observed, handed)
+            if elements is None:
                 raise NotTraceable(
                     "the step run again on the next batch gives another loss than the script's"
                 )
             self.verified += 1
             if self.verified >= (1 if self.known else VERIFICATIONS):
                 self.scorer = independent_scorer(candidate, handed.leaves, handed.rows)
+                self._check_reading(self.scorer, observed, elements, root)
+            else:
+                self._begin_reading(observed, root, handed.rows)
         except NotTraceable as why:
             self._retry(str(why), observed, handed)
         except Exception as failure:  # noqa: BLE001 - a replay runs the user's code in new ways
@@ -109,21 +151,85 @@ class Watch:
         self.failures.append(why)
         self.verified = 0
 
-    def verdict(self, optimizers_in_turn: str | None) -> tuple[Verdict, str]:
-        """What to do with this loader, as far as is known by now, and why."""
+    def verdict(
+        self, optimizers_in_turn: str | None, source: str, unfollowed: str | None
+    ) -> tuple[Verdict, str]:
+        """What to do with this loader, as far as is known by now, and why.
+
+        Args:
+            optimizers_in_turn: why nothing may be sifted, if it is known already.
+            source: where the scores are to come from, as configured.
+            unfollowed: why its samples cannot be told by their indices; None: they can.
+        """
         if optimizers_in_turn is not None:
             return Verdict.PASS, optimizers_in_turn
+        if source == "batch" and self.steps and unfollowed is None:
+            return Verdict.BATCH, "every sample equally often, as asked"
         if self.scorer is not None and self.steps:
-            return Verdict.SIFT, "the script's own loss, replayed on other batches, agrees with it"
-        if len(self.failures) >= FAILURES:
-            return Verdict.PASS, self.failures[-1]
-        if self.handed < PATIENCE:
+            return self._verified(source, unfollowed)
+        reason = self._given_up()
+        if reason is None:
             return Verdict.WAIT, "not settled yet"
+        if source in ("auto", "memory") and self.steps and unfollowed is None:
+            return Verdict.BATCH, f"every sample equally often: {reason}"
+        return Verdict.PASS, reason
+
+    def read_with(self, losses: StepLosses | None) -> None:
+        """Read steps in this way from now on; None: not at all."""
+        if losses is not None:
+            losses.start()  # before the old ones stop: what they keep of this step serves both
+        if self.losses is not None:
+            self.losses.stop()
+        self.losses = losses
+
+    def _verified(self, source: str, unfollowed: str | None) -> tuple[Verdict, str]:
+        blind = unfollowed
+        if blind is None and not self.read:
+            blind = self.unreadable
+        if blind is None and self.look_ahead.rule() is None:
+            blind = "it is not plain which batch a training step is on"
+        if source in ("auto", "memory") and blind is None:
+            return Verdict.MEMORY, READ
+        if source == "memory":
+            if unfollowed is None:
+                return Verdict.BATCH, f"every sample equally often: {blind}"
+            return Verdict.PASS, f"no memory of its samples: {unfollowed}"
+        return Verdict.FORWARD, VERIFIED if source == "forward" else f"{VERIFIED}; {blind}"
+
+    def _given_up(self) -> str | None:
+        """Why the loss will not be verified; None while it still may be."""
+        if len(self.failures) >= FAILURES:
+            return self.failures[-1]
+        if self.handed < PATIENCE:
+            return None
         if self.failures:
-            return Verdict.PASS, self.failures[-1]
+            return self.failures[-1]
         if not self.steps:
-            return Verdict.PASS, f"no optimizer step in the first {PATIENCE} batches"
-        return Verdict.PASS, f"the loss was not verified in the first {PATIENCE} batches"
+            return f"no optimizer step in the first {PATIENCE} batches"
+        return f"the loss was not verified in the first {PATIENCE} batches"
+
+    def _begin_reading(self, observed: Program, root: Tensor, rows: int) -> None:
+        """Some losses must be kept from now on to be read at the next step."""
+        try:
+            self.read_with(StepLosses.of(observed, root, rows))
+        except NotTraceable as why:
+            self.unreadable = str(why)
+
+    def _check_reading(
+        self, scorer: ReplayScorer, observed: Program, elements: list[Elements], root: Tensor
+    ) -> None:
+        """Whether what is read off this step, row by row, is what its replay gives."""
+        try:
+            losses = StepLosses.of(observed, root, scorer.rows, batch_first=scorer.batch_first)
+            self.read_with(losses)
+            read = losses.read(root, scorer.rows)
+            replayed = total_losses(observed, elements, scorer.rows, batch_first=scorer.batch_first)
+            if read is None or not agrees(read, replayed, SAME_READING):
+                raise NotTraceable("what is read off its training steps is not its loss")
+            self.read = True
+        except NotTraceable as why:
+            self.read_with(None)
+            self.unreadable = str(why)
 
     def _retry(self, why: str, observed: Program, handed: Handed) -> None:
         self.fail(why)
@@ -137,12 +243,13 @@ class Watch:
         self.modules = observed.modules
 
 
-def _replays(candidate: Program, observed: Program, handed: Handed) -> bool:
-    """Whether the candidate gives the observed loss on the observed batch, in training mode."""
+def _replayed(candidate: Program, observed: Program, handed: Handed) -> list[Elements] | None:
+    """The elements that the candidate gives on the observed batch, in training mode; None if they
+    do not make up the observed loss."""
     with no_trace(candidate.modules, evaluate=False):
         handed.generators.restore()
         elements = candidate.elements(handed.leaves, observed.generators())
-        return candidate.agrees(elements, observed, handed.rows)
+        return elements if candidate.agrees(elements, observed, handed.rows) else None
 
 
 class OptimizerTurns:
@@ -184,6 +291,25 @@ def may_train(modules: Iterable[nn.Module]) -> bool:
     """Whether a pass that begins now can be for training, by gradients and the models' mode."""
     known = list(modules)
     return torch.is_grad_enabled() and (not known or any(module.training for module in known))
+
+
+def is_idle(passed: int, ahead: int) -> bool:
+    """Whether a pass without a backward so far is no training.
+
+    Args:
+        passed: batches that it has given.
+        ahead: those of them that no model was called on yet: they may only be fetched ahead.
+    """
+    return passed - ahead >= IDLE_BATCHES or passed >= PATIENCE
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a forward needs parameters of other ranks: FSDP, tensor parallelism, ZeRO-3."""
+    fsdp: Any = sys.modules.get("torch.distributed.fsdp")  # not imported unless it is used
+    kinds = () if fsdp is None else (fsdp.FullyShardedDataParallel, fsdp.FSDPModule)
+    if any(isinstance(module, kinds) for module in model.modules()):
+        return True
+    return any(hasattr(p, "device_mesh") or hasattr(p, "ds_id") for p in model.parameters())
 
 
 def loader_name(loader: Any, number: int, samples: int | None) -> str:

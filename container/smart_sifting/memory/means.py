@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.jit import _builtins
 
-from smart_sifting.discovery.per_sample import is_reduction
+from smart_sifting.discovery.per_sample import ORIGINAL, is_reduction
 
 _KEY = "smart_sifting.elements"
 _NO_REDUCTION = 0
@@ -71,6 +71,7 @@ def _replace(owner: Any, name: str, keeping: Callable[[Any], Any]) -> None:
 def _wrapper(original: Callable[..., Any], keeping: Callable[[Any], Any]) -> Callable[..., Any]:
     """Made once and never let go: TorchScript knows the builtins by their ids."""
     wrapper: Callable[..., Any] = wraps(original)(keeping(original))
+    setattr(wrapper, ORIGINAL, original)
     operator = _builtins._find_builtin(original)  # type: ignore[no-untyped-call]
     if operator is not None:
         _builtins._register_builtin(wrapper, operator)

@@ -363,7 +363,7 @@ def test_a_rank_without_a_state_of_its_own_takes_the_savers_without_its_samples(
 
 def test_alone_a_rank_agrees_with_itself():
     assert same_on_all_ranks(7)
-    assert agreed(Verdict.SIFT) is Verdict.SIFT
+    assert agreed(Verdict.MEMORY) is Verdict.MEMORY
 
 
 # -- the rest of an epoch --------------------------------------------------------------------------
@@ -424,12 +424,12 @@ def test_a_script_that_knows_nothing_of_us_is_killed_and_goes_on(tmp_path):
     ended = job()
     assert ended.returncode == 0, ended.stderr
     made = receipt.read(tmp_path / "output/receipt.json")
-    # The delay comes after the 12 whole batches of discovery, and once; then half of everything.
-    assert (made.epochs, made.steps) == (4, 37 + 3 * 20)
-    assert made.samples == receipt.Samples(8000, 1850 + 3 * 1000, 8000 - 4850, 0, 0, 8000)
-    assert [each.step for each in made.resumed] == [57]
+    # 25 whole batches, once; then half of everything.
+    assert (made.epochs, made.steps) == (4, 33 + 3 * 20)
+    assert made.samples == receipt.Samples(8000, 4625, 3375, 0, 0, 4625)
+    assert [each.step for each in made.resumed] == [53]
     # The schedule that the script restores was built from this length: it must hear the same.
     assert '"loader_len": [33, 20, 20]' in ended.stdout
     assert made.notes == []
-    assert "sift: resumed from last.pt: sifting goes on after epoch 2 and step 57" in ended.stderr
-    assert made.tier == "forward"
+    assert "sift: resumed from last.pt: sifting goes on after epoch 2 and step 53" in ended.stderr
+    assert made.tier == "memory"

@@ -49,9 +49,28 @@ class Breaks(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("loss", "breaks", "expected"),
+    ("source", "loss", "breaks", "expected"),
     [
         (
+            "auto",
+            plain,
+            False,
+            [
+                {"batches": [20, 20, 20], "tier": "memory"},
+                {"batches": [20, 20, 20], "tier": "memory"},
+            ],
+        ),
+        (
+            "auto",
+            noisy_on_rank_1,
+            False,
+            [
+                {"batches": [20, 20, 20], "tier": "batch"},
+                {"batches": [20, 20, 20], "tier": "batch"},
+            ],
+        ),
+        (
+            "forward",
             plain,
             False,
             [
@@ -60,6 +79,7 @@ class Breaks(nn.Module):
             ],
         ),
         (
+            "forward",
             noisy_on_rank_1,
             False,
             [
@@ -68,6 +88,7 @@ class Breaks(nn.Module):
             ],
         ),
         (
+            "forward",
             plain,
             True,
             [
@@ -76,20 +97,31 @@ class Breaks(nn.Module):
             ],
         ),
     ],
-    ids=["alike", "one rank cannot be verified", "one rank's scoring fails in mid-epoch"],
+    ids=[
+        "alike",
+        "one rank cannot be verified",
+        "alike, scored",
+        "one rank cannot be scored",
+        "one rank's scoring fails in mid-epoch",
+    ],
 )
 def test_ranks_stay_in_step(
-    loss: Callable[..., Tensor], breaks: bool, expected: list[dict[str, Any]], tmp_path: Path
+    source: str,
+    loss: Callable[..., Tensor],
+    breaks: bool,
+    expected: list[dict[str, Any]],
+    tmp_path: Path,
 ) -> None:
-    mp.spawn(train, args=(str(tmp_path), loss, breaks), nprocs=2)
+    mp.spawn(train, args=(str(tmp_path), source, loss, breaks), nprocs=2)
 
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == expected
 
 
-def train(rank: int, folder: str, loss: Callable[..., Tensor], breaks: bool) -> None:
+def train(rank: int, folder: str, source: str, loss: Callable[..., Tensor], breaks: bool) -> None:
     join_group(rank, folder)
     report = JobReport(None, 0.5)
-    patch(lambda plain_length: Discoverer(SiftConfig(keep=0.5), report, plain_length))
+    config = SiftConfig(keep=0.5, source=source)
+    patch(lambda plain_length: Discoverer(config, report, plain_length))
     torch.manual_seed(0)
     x = torch.randn(800, 8)
     data = TensorDataset(x, x[:, :4].argmax(1))

@@ -1,0 +1,120 @@
+"""One pass over a loader that is asked for chosen samples alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from smart_sifting.epoch_plan import EpochPlan
+from smart_sifting.memory.source import Source
+
+if TYPE_CHECKING:
+    from smart_sifting.memory.sifter import MemorySifter
+
+# Steps to measure after an accelerator was waited for; more would cost the script its lead.
+STEPS_MEASURED = 20
+
+
+class MemoryEpoch:
+    """Counts the chosen batches as they come, and ends after as many as were planned.
+
+    Args:
+        sifter: whose memory it feeds.
+        source: the loader's own iterator.
+        plan: the epoch's exact length.
+        untouched: samples of this epoch that were given before; they count.
+    """
+
+    def __init__(
+        self,
+        sifter: MemorySifter,
+        source: Source,
+        plan: EpochPlan,
+        untouched: int = 0,
+    ) -> None:
+        self._sifter = sifter
+        self._meter = sifter.meter
+        self._source = source
+        self._batch_size = plan.batch_size
+        # Of the samples that are still to be given, and of those that they are chosen from.
+        self._to_give = plan.kept - untouched
+        self._to_see = plan.samples - untouched
+        self._given = self._seen = self._batches_seen = 0
+        self._given_at: float | None = None
+        self._given_full = self._given_timed = False
+        self._closed = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether batches of this epoch are still to come."""
+        return not self._closed and self._given < self._to_give
+
+    @property
+    def waiting(self) -> int:
+        """Samples that were kept and have not been given yet: none, for they are not loaded."""
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        self._settle_step()
+        if self._given >= self._to_give:
+            # What the workers had loaded beyond it is not for the script.
+            self.close()
+            raise StopIteration
+        start = self._meter.clock()
+        try:
+            batch = next(self._source)
+        except StopIteration:
+            self.close()
+            raise
+        now = self._meter.clock()
+        self._meter.data_seconds += now - start
+        indices = self._source.indices
+        self._sifter.handed(indices)
+        self._count(len(indices))
+        self._given_full = len(indices) == self._batch_size
+        self._given_timed = self._timed()
+        self._given_at = self._meter.clock()
+        return batch
+
+    def close(self) -> None:
+        """The script has left the loop, or come to its end."""
+        if self._closed:
+            return
+        self._closed = True
+        self._sifter.settle_epoch()
+        self._meter.epoch_ended()
+
+    def abandon(self) -> None:
+        """Nothing of this epoch is held back."""
+        self.close()
+
+    def _count(self, samples: int) -> None:
+        """What was passed over on the way to these samples counts as seen, in proportion."""
+        self._given += samples
+        seen = -(-self._to_see * self._given // self._to_give)
+        batches = -(-seen // self._batch_size)
+        self._meter.chosen_batch(samples, seen - self._seen, batches - self._batches_seen)
+        self._seen, self._batches_seen = seen, batches
+
+    def _timed(self) -> bool:
+        """Whether the clock, read at the next batch, shows the training step to its end."""
+        if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            return True
+        if self._meter.measured_steps >= STEPS_MEASURED:
+            return False
+        torch.cuda.synchronize()
+        return True
+
+    def _settle_step(self) -> None:
+        """Count the training step on the batch given last."""
+        if self._given_at is None:
+            return
+        if self._given_timed and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+        trained, self._given_at = self._meter.clock() - self._given_at, None
+        self._meter.step(trained, measured=self._given_full and self._given_timed)

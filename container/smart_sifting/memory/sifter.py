@@ -1,0 +1,261 @@
+"""Sifting by memory: what the training steps found chooses the samples of the next epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import ref
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smart_sifting.epoch_plan import EpochPlan
+from smart_sifting.errors import UnsupportedDataFormatException
+from smart_sifting.memory.choice import EpochChoice, Numbers
+from smart_sifting.memory.epoch import MemoryEpoch
+from smart_sifting.memory.index_pass import Choose
+from smart_sifting.memory.preference import preference
+from smart_sifting.memory.score_memory import ScoreMemory
+from smart_sifting.memory.source import Indices, Source
+from smart_sifting.memory.step_losses import StepLosses
+from smart_sifting.memory.trained_batches import TrainedBatches
+from smart_sifting.meter import Meter
+from smart_sifting.sift_config.job_config import SiftConfig
+from smart_sifting.sifter import Shape, planned_epoch
+
+# Steps whose losses wait on their device: an accelerator is not kept waiting for each of them.
+STEPS_TOGETHER = 64
+# A script whose steps stop looking like the one that was verified is not read any longer.
+MISSES = 20
+
+
+class MemorySifter:
+    """What outlives an epoch over one data set: the memory, the choice's generator, the delay.
+
+    Nothing moves within an epoch but what is fresh, so that a job which is killed in the middle of
+    one and begins it again chooses the same samples.
+
+    Args:
+        config: how much to keep.
+        samples: in the data set; indices are below it.
+        losses: reads the losses off a training step; None: they cannot be had, and samples are
+            visited evenly (the tier "batch").
+        trained: tells which batch a training step is on.
+        meter: where it counts.
+    """
+
+    def __init__(
+        self,
+        config: SiftConfig,
+        samples: int,
+        losses: StepLosses | None,
+        trained: TrainedBatches,
+        *,
+        meter: Meter,
+    ) -> None:
+        self.config = config
+        self.meter = meter
+        self.losses = losses
+        self.steps = 0
+        self._settled_steps = 0
+        self._memory = ScoreMemory(samples)
+        self._choice = EpochChoice(config.seed)
+        self._trained = trained
+        self._waiting: list[tuple[Indices, Tensor]] = []
+        self._given: list[Indices] = []
+        self._shown = 0
+        # The choice as the running epoch found it: an epoch may have to be begun again.
+        self._at_start: dict[str, Any] | None = None
+        self._misses = 0
+        self._epoch: Callable[[], MemoryEpoch | None] = _none
+
+    kind = "memory"
+
+    @property
+    def busy(self) -> bool:
+        """Whether a loader is in the middle of an epoch."""
+        epoch = self._epoch()
+        return epoch is not None and epoch.unfinished
+
+    @property
+    def blind(self) -> bool:
+        """Whether the script's steps have not been readable for long."""
+        return self._misses >= MISSES
+
+    # -- an epoch ------------------------------------------------------------------------------
+
+    def plan(self, shape: Shape) -> EpochPlan | None:
+        """The coming epoch, None when its length is not known."""
+        return planned_epoch(self.config, shape, self.delay())
+
+    def delay(self) -> int:
+        """Batches of the coming epoch that are given whole."""
+        if self.config.repeat_delay_per_epoch:
+            return self.config.sift_delay
+        return max(0, self.config.sift_delay - self._settled_steps)
+
+    def chooser(self, plan: EpochPlan, samples: int) -> Choose:
+        """Begins an epoch over `samples`; gives what chooses from its sampler's whole sequence.
+
+        A collective where there are several ranks: all begin their epochs together.
+        """
+        self._begin_epoch(plan, samples)
+        return lambda sequence: self._choose(sequence, plan, np.empty(0, np.int64))
+
+    def begin(self, source: Source, plan: EpochPlan | None, look_ahead: int) -> MemoryEpoch:
+        """The pass over `source`, whose loader asks for chosen samples only.
+
+        Args:
+            source: gave nothing yet, or batches that were not chosen: then the rest is.
+            plan: the epoch's length.
+            look_ahead: batches that the script has taken and not trained on yet.
+
+        Raises:
+            UnsupportedDataFormatException: samples cannot be told by their indices, or nobody
+                knows how many there are.
+        """
+        passed = source.passed
+        if passed is None or plan is None:
+            raise UnsupportedDataFormatException("samples cannot be told by their indices")
+        untouched = sum(map(len, source.given))
+        if self.config.keep < 1 and not passed.chosen and passed.dispatched:
+            self._begin_epoch(plan, len(self._memory))
+            self.steps += len(source.given)
+            for indices in source.given:
+                self._given.append(indices)
+            for indices in source.given[len(source.given) - look_ahead :]:
+                self._trained.handed(indices)
+            whole = np.concatenate([*source.given, *map(np.asarray, passed.on_the_way)])
+            passed.choose(lambda sequence: self._choose(sequence, plan, whole))
+        source.chosen()
+        epoch = MemoryEpoch(self, source, plan, untouched)
+        self._epoch = ref(epoch)
+        return epoch
+
+    def handed(self, indices: Indices) -> None:
+        """A batch goes to the script."""
+        self.steps += 1
+        if self.config.keep < 1:
+            self._given.append(indices)
+            self._trained.handed(indices)
+
+    def settle_epoch(self) -> None:
+        """The script has left an epoch, or come to its end."""
+        self._settled_steps = self.steps
+        self._at_start = None
+
+    # -- a training step -----------------------------------------------------------------------
+
+    def on_backward(self, root: Tensor) -> None:
+        """A backward from `root` is about to begin: remember its rows' losses."""
+        if self.losses is None:
+            return
+        indices = self._trained.backward()
+        if indices is None:
+            return
+        losses = self.losses.read(root, len(indices))
+        if losses is None:
+            self._misses += 1
+            return
+        self._misses = 0
+        self._waiting.append((indices, losses))
+        if len(self._waiting) >= STEPS_TOGETHER:
+            self._flush()
+
+    def forget_losses(self) -> None:
+        """They cannot be read any longer: every sample is visited equally often from now on."""
+        if self.losses is not None:
+            self.losses.stop()
+        self.losses, self._waiting, self._misses = None, [], 0
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed job needs to choose as it would have.
+
+        In the middle of an epoch it is the epoch's beginning, with the losses that came since.
+        """
+        self._flush()
+        over = self._at_start is None
+        given = np.concatenate(self._given) if over and self._given else np.empty(0, np.int64)
+        return {
+            "over": over,
+            "memory": self._memory.state_dict(),
+            "choice": self._choice.state_dict() if over else self._at_start,
+            "given": torch.from_numpy(given),
+            "shown": self._shown,
+            "steps": self.steps if over else self._settled_steps,
+            "losses": None if self.losses is None else self.losses.describe(),
+            "trained": {
+                "rule": self._trained.rule,
+                "backwards": self._trained.backwards,
+                "ahead": self._trained.ahead,
+            },
+        }
+
+    safe_state_dict = state_dict
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave; an epoch that was not over begins again."""
+        self._memory.load_state_dict(state["memory"])
+        self._choice.load_state_dict(state["choice"])
+        self._at_start = None if state["over"] else state["choice"]
+        self._given = [state["given"].numpy()]
+        self._shown = int(state["shown"])
+        self.steps = self._settled_steps = int(state["steps"])
+        described = state["losses"]
+        self.losses = None if described is None else StepLosses.from_description(described)
+        self._trained = TrainedBatches(**state["trained"])
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _begin_epoch(self, plan: EpochPlan, samples: int) -> None:
+        """Settle the last epoch, unless this one has begun already and has given nothing."""
+        self._flush()
+        self._trained.begin_pass()
+        given = np.concatenate(self._given) if self._given else np.empty(0, np.int64)
+        if self._at_start is not None and not len(given):
+            self._choice.load_state_dict(self._at_start)
+        else:
+            self._choice.settle(self._memory, given, self._shown)
+        if samples != len(self._memory):
+            self._memory.grow(samples)
+        self._given, self._shown = [], plan.samples
+        self._at_start = self._choice.state_dict()
+
+    def _choose(self, sequence: Indices, plan: EpochPlan, whole: Indices) -> Indices:
+        """Those of a sequence that are given after `whole`, of which the delay's come untouched."""
+        delayed = sequence[: max(0, plan.delayed_samples - len(whole))]
+        whole = np.concatenate([whole, delayed])
+        rest = sequence[len(delayed) :]
+        chosen = self._choice.choose(
+            self._memory,
+            rest,
+            max(0, plan.kept - len(whole)),
+            preference=self._preference(),
+            whole=whole if len(whole) else None,
+        )
+        return np.concatenate([delayed, chosen])
+
+    def _preference(self) -> Numbers | None:
+        if self.losses is None:
+            return None
+        return preference(self._memory.scores, strength=1.0, cap=0.05)
+
+    def _flush(self) -> None:
+        """Take the losses from their device into the memory."""
+        if not self._waiting:
+            return
+        indices = np.concatenate([each for each, _ in self._waiting])
+        losses = torch.cat([each.float() for _, each in self._waiting]).cpu()
+        self._waiting = []
+        finite = losses[torch.isfinite(losses)]
+        self.meter.non_finite += len(losses) - len(finite)
+        self._memory.record(indices, losses.numpy())
+        if len(finite):
+            self.meter.point(float(finite.mean()))
+
+
+def _none() -> None:
+    """A reference to nothing."""

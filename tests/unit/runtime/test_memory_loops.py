@@ -1,0 +1,94 @@
+"""Scripts sifted by the losses of their own training steps, each loop in this process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from script_loops import (
+    BATCH,
+    CLASSES,
+    FEATURES,
+    SAMPLES,
+    VERIFIED,
+    fit,
+    loader,
+    net,
+)
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from smart_sifting.job_report import JobReport
+
+READ = "the losses of the script's own training steps, checked against a replay of them"
+
+
+class Counting(Dataset[tuple[Tensor, Tensor, int]]):
+    """Samples that say their index, and remember how often they were loaded."""
+
+    def __init__(self, samples: int = SAMPLES) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(samples, FEATURES, generator=generator)
+        self.loaded: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        self.loaded[index] += 1
+        return self.x[index], self.x[index][:CLASSES].argmax(), index
+
+
+def train(batches: Any, epochs: int, model: nn.Module | None = None) -> list[list[int]]:
+    """The usual loop; gives the indices of each epoch."""
+    model = net() if model is None else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    seen: list[list[int]] = []
+    for _ in range(epochs):
+        seen.append([])
+        for x, y, index in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            seen[-1] += index.tolist()
+    return seen
+
+
+@pytest.mark.parametrize("name", VERIFIED)
+def test_losses_of_this_kind_are_read_off_the_training_steps(
+    name: str, discover: Callable[..., JobReport]
+) -> None:
+    report = discover(source="auto")
+
+    seen = fit(loader(), VERIFIED[name], epochs=2)
+
+    assert (report.tier, report.reason) == ("memory", READ)
+    assert (seen.batches, seen.samples) == (60, 960)
+    assert (report.meter.seen, report.meter.kept, report.meter.loaded) == (1920, 960, 960)
+
+
+def test_what_is_dropped_is_never_loaded(discover: Callable[..., JobReport]) -> None:
+    report = discover(source="memory")
+    data = Counting()
+
+    seen = train(DataLoader(data, batch_size=BATCH, shuffle=True), epochs=4)
+
+    assert [len(each) for each in seen] == [480, 480, 480, 480]
+    assert sum(data.loaded.values()) == 1920
+    assert report.tier == "memory"
+
+
+def test_evenly_means_that_two_epochs_of_a_half_visit_every_sample_once(
+    discover: Callable[..., JobReport],
+) -> None:
+    report = discover(source="batch")
+
+    seen = train(DataLoader(Counting(), batch_size=BATCH, shuffle=True), epochs=6)
+
+    assert (report.tier, report.reason) == ("batch", "every sample equally often, as asked")
+    for first, second in zip(seen[::2], seen[1::2], strict=True):
+        assert sorted(first + second) == list(range(SAMPLES))
