@@ -310,7 +310,8 @@ def test_a_preference_ranks_losses_below_zero_too():
 def test_equal_losses_have_equal_rates():
     rates = preference(np.float32([1.0, 1.0, -0.0, 0.0]), strength=1.0)
     assert rates.tolist() == [1.5, 1.5, 0.5, 0.5]
-    assert preference(np.full(5, 2.5), strength=1.0).tolist() == [1.0] * 5
+    for cap in (0.0, 0.3):
+        assert preference(np.full(5, 2.5), strength=1.0, cap=cap).tolist() == [1.0] * 5
 
 
 @pytest.mark.parametrize("scores", [[NAN] * 3, [NAN, INF, NAN]])

@@ -92,8 +92,8 @@ def one_rank(rank: int, world_size: int, folder: str) -> None:
         **even_visits(rank, world_size),
         **weighted_visits(rank, world_size),
         **merged(rank, world_size),
-        "own length": own_data(rank, samples=5 + rank),
-        "own data": own_data(rank, samples=5),
+        "own length": own_data(rank, samples=5 + rank, shown=2),
+        "own data": own_data(rank, samples=5, shown=5),
     }
     Path(folder, f"{rank}.json").write_text(json.dumps(told))
     leave_group()
@@ -155,10 +155,10 @@ def merged(rank: int, world_size: int) -> dict[str, Any]:
     }
 
 
-def own_data(rank: int, samples: int) -> list[float]:
+def own_data(rank: int, samples: int, shown: int) -> list[float]:
     """Scores of a data set that this rank has for itself, with a loss of its own number."""
     memory, choice = ScoreMemory(samples), EpochChoice(0)
     chosen = choice.choose(memory, np.arange(samples), samples)
     memory.record(chosen, np.full(samples, float(rank)))
-    choice.settle(memory, chosen, samples)
+    choice.settle(memory, chosen, shown)
     return memory.scores.tolist()
