@@ -409,6 +409,7 @@ def test_another_kind_of_step_is_not_read_nor_weighted() -> None:
         deep = deep + 1
     others = {
         "another loss": F.mse_loss(model(b[0]), b[2]),
+        "the same by hand": F.cross_entropy(model(b[0]), b[1], reduction="none").mean(),
         "no graph": torch.tensor(1.0, requires_grad=True),
         "rows that do not fit": F.cross_entropy(model(b[0][:4]), b[1][:4]),
         "far from the root": deep,
@@ -584,10 +585,12 @@ def test_torch_has_its_own_functions_back_when_the_last_reader_stops() -> None:
         for _ in range(2)
     ]
     before = torch.mean, torch.sum, Tensor.mean, Tensor.sum
-    for each in learned:
-        each.start()
-        each.start()
-    assert torch.mean is not before[0]
+    learned[0].start()
+    replaced = torch.mean
+    assert replaced is not before[0]
+    learned[0].start()
+    learned[1].start()
+    assert torch.mean is replaced
     learned[0].stop()
     learned[0].stop()
     assert torch.mean is not before[0]
