@@ -81,7 +81,7 @@ def pass_of(source: Iterator[Any]) -> IndexPass | None:
     if not isinstance(found, IndexPass):
         # StatefulDataLoader skips what it gave before with an iterator of its own around ours.
         indices = getattr(source, "_index_sampler", None)
-        found = indices.latest() if isinstance(indices, Indices) else None
+        found = indices.latest if isinstance(indices, Indices) else None
     if found is not None:
         in_flight = getattr(source, "_send_idx", 0) - getattr(source, "_rcvd_idx", 0)
         found.keep_latest(in_flight)
@@ -112,20 +112,15 @@ class Indices:
         listener: Listener | None = None,
     ) -> None:
         self.plain = plain
-        self.in_flight: int | None = None
-        self._loader: Callable[[], DataLoader[Any] | None] = _nothing
-        self._listener = listener
-        self.latest: Callable[[], IndexPass | None] = _nothing
-        if loader is not None:
-            self._loader = ref(loader)
-            self.in_flight = loader.num_workers * (loader.prefetch_factor or 0)
+        self.latest: IndexPass | None = None
+        self._owner = _Owner(loader, listener)
 
     def __iter__(self) -> IndexPass:
         # Now, not when the first batch is due: some samplers draw random numbers here.
         batches = iter(self.plain)
-        made = (_ResumablePass if has_state(batches) else IndexPass)(self, batches)
-        self.latest = ref(made)
-        return made
+        kind = _ResumablePass if has_state(batches) else IndexPass
+        self.latest = kind(self._owner, self.plain, batches)
+        return self.latest
 
     def __len__(self) -> int:
         return len(self.plain)
@@ -135,43 +130,30 @@ class Indices:
             raise AttributeError(name)
         return getattr(self.plain, name)
 
-    def ask(self) -> Choose | None:
-        """How to choose the pass that begins, if it is to be chosen."""
-        loader = self._loader()
-        if loader is None or self._listener is None:
-            return None
-        choose = self._listener(loader)
-        return None if choose is None or indexable(loader) is not None else choose
-
-    def refuse(self, reason: str) -> None:
-        """Remember what a pass has found out about the loader's batches."""
-        loader = self._loader()
-        if loader is not None:
-            _refused[loader] = reason
-
 
 class IndexPass:
     """One pass over a batch sampler: an iterator of batches of indices.
 
     Args:
-        indices: what began this pass.
-        batches: the plain iterator.
+        owner: the loader that asks.
+        sampler: the plain batch sampler.
+        batches: its iterator.
 
     Attributes:
         dispatched: batches given to the loader so far.
     """
 
-    def __init__(self, indices: Indices, batches: Iterator[Any]) -> None:
+    def __init__(self, owner: _Owner, sampler: Any, batches: Iterator[Any]) -> None:
         self.dispatched = 0
-        self._indices = indices
-        self._sampler = indices.plain
+        self._owner = owner
+        self._sampler = sampler
         self._plain = self._batches = batches
         self._form = BatchForm()
         self._begun = self._asked = self._chosen = False
         self._left_out = 0  # batches at the beginning that an earlier job has trained on
         # The one that comes back, and those in flight behind it. The bound is for loaders that
         # nobody follows; it also drops what a restored loader skips.
-        bound = None if indices.in_flight is None else indices.in_flight + 1
+        bound = None if owner.in_flight is None else owner.in_flight + 1
         self._unreturned: deque[Any] = deque(maxlen=bound)
 
     def __iter__(self) -> Iterator[Any]:
@@ -249,7 +231,7 @@ class IndexPass:
         rest, sizes = self._drain(self._form, already=self.dispatched)
         try:
             if self._form.refusal is not None:
-                self._indices.refuse(self._form.refusal)
+                self._owner.refuse(self._form.refusal)
                 raise UnsupportedDataFormatException(self._form.refusal)
             chosen = choose(rest) if len(rest) else rest
         except BaseException:
@@ -259,7 +241,7 @@ class IndexPass:
         self._chosen = True
 
     def _begin(self) -> None:
-        choose = self._indices.ask()
+        choose = self._owner.ask()
         if choose is None:
             self._begun = True
             self._give(self._batches)
@@ -274,7 +256,7 @@ class IndexPass:
     def _see(self, batch: Any) -> None:
         self._form.see(batch)
         if self._form.refusal is not None:
-            self._indices.refuse(self._form.refusal)
+            self._owner.refuse(self._form.refusal)
 
     def _unwrap(self) -> None:
         """Begin with the whole epoch where Accelerate skips what an earlier job has trained on: the
@@ -341,8 +323,8 @@ class _ResumablePass(IndexPass):
     choose, and leaves out as many batches.
     """
 
-    def __init__(self, indices: Indices, batches: Iterator[Any]) -> None:
-        super().__init__(indices, batches)
+    def __init__(self, owner: _Owner, sampler: Any, batches: Iterator[Any]) -> None:
+        super().__init__(owner, sampler, batches)
         self._resumable: Any = batches
         self._start: dict[str, Any] | None = None
         # Some samplers know their place only when they have given something: the state is that
@@ -374,6 +356,32 @@ class _ResumablePass(IndexPass):
         if self._start is None:
             self._start, self._first = dict(self._resumable.state_dict()), first
             self._dispatched_before = self.dispatched
+
+
+class _Owner:
+    """The loader of some passes, held weakly, and who is asked about it."""
+
+    def __init__(self, loader: DataLoader[Any] | None, listener: Listener | None) -> None:
+        self.in_flight: int | None = None
+        self._loader: Callable[[], DataLoader[Any] | None] = _nothing
+        self._listener = listener
+        if loader is not None:
+            self._loader = ref(loader)
+            self.in_flight = loader.num_workers * (loader.prefetch_factor or 0)
+
+    def ask(self) -> Choose | None:
+        """How to choose the pass that begins, if it is to be chosen."""
+        loader = self._loader()
+        if loader is None or self._listener is None:
+            return None
+        choose = self._listener(loader)
+        return None if choose is None or indexable(loader) is not None else choose
+
+    def refuse(self, reason: str) -> None:
+        """Remember what a pass has found out about the loader's batches."""
+        loader = self._loader()
+        if loader is not None:
+            _refused[loader] = reason
 
 
 # What passes have found out about batches of which nobody could tell before.

@@ -607,6 +607,17 @@ def test_a_stateful_loader_goes_on_in_the_middle_of_an_epoch(make, kw, chosen, l
         assert data.loaded == sorted(flat(rest))
 
 
+def test_what_a_restored_loader_loads_and_drops_is_not_taken_for_what_comes_back(listener):
+    kw = {"num_workers": 2, "snapshot_every_n_steps": 100}
+    loader = STATEFUL["torch's batches"](Numbers(), **kw)
+    source = iter(loader)
+    assert len(list(islice(source, 9))) == 9
+    again = STATEFUL["torch's batches"](Numbers(), **kw)
+    again.load_state_dict(loader.state_dict())
+    source, index_pass = begin(again)
+    assert list(followed(source, index_pass)) == [[18, 19], [20, 21]]
+
+
 @without_and_with_workers
 def test_a_stateful_loader_goes_on_in_an_epoch_chosen_from_its_middle_on(kw, listener):
     loader = STATEFUL["shuffled"](Numbers(60), **kw)
@@ -660,8 +671,9 @@ def test_a_chosen_epoch_that_goes_on_unchosen_can_be_chosen_from_later(listener)
     assert next(source).tolist() == sequence[2:4]
     index_pass.choose(listener.evens)
     assert listener.got[1] == sequence[4:]
-    next(source)
+    first = next(source).tolist()
     state, rest = again.state_dict(), flat([batch.tolist() for batch in source])
+    assert first + rest == [index for index in sequence[4:] if index % 2 == 0]
 
     listener.choose = listener.evens
     last = STATEFUL["shuffled"](Numbers())
