@@ -17,22 +17,24 @@ from sift_launcher.pilot.results import Result, Yardstick
 WIDTH, HEIGHT = 760, 460
 LEFT, RIGHT, TOP, BOTTOM = 84, 724, 104, 392
 INK, MUTED, GRID, PAPER, BAND = "#1f2933", "#616e7c", "#e4e7eb", "#ffffff", "#eef2f5"
+_ROOM = 80  # for a label beside its mark
 FONT = "font-family='system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
 
 
 @dataclass(frozen=True)
 class Series:
-    """How the arms of one kind are drawn. `above`: on which side of its mark a label stands."""
+    """How the arms of one kind are drawn. `side`: where a label stands beside its mark, -1 is left
+    and 1 is right, so that labels of neighbours keep out of each other's way."""
 
     title: str
     colour: str
-    above: bool = True
+    side: int
 
 
 SERIES = {
-    "plain": Series("plain", "#1f2933"),
-    "sifted": Series("by preference", "#0b69a3"),
-    "even": Series("spread evenly", "#b44d12", above=False),
+    "plain": Series("plain", "#1f2933", 0),
+    "sifted": Series("by preference", "#0b69a3", -1),
+    "even": Series("spread evenly", "#b44d12", 1),
 }
 
 
@@ -45,7 +47,8 @@ def draw_svg(
     """
     drawn = [result for result in results if math.isfinite(result.metric)]
     frame = _Frame.around(drawn, yardstick)
-    better = "lower is better" if yardstick.lower_is_better else "higher is better"
+    is_lower = yardstick.lower_is_better
+    better, side = ("lower is better", 1) if is_lower else ("higher is better", -1)
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{HEIGHT}' "
         f"viewBox='0 0 {WIDTH} {HEIGHT}' role='img' {FONT}>",
@@ -56,7 +59,7 @@ def draw_svg(
         *_legend(drawn, len(results) - len(drawn)),
         *_plain_band(drawn, yardstick, frame),
         *_axes(frame),
-        *[part for kind in SERIES for part in _series(kind, drawn, frame, advised)],
+        *[part for kind in SERIES for part in _series(kind, drawn, frame, advised, side)],
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -142,7 +145,9 @@ def _axes(frame: _Frame) -> list[str]:
     return [*parts, _text(middle, BOTTOM + 44, told, size=12, colour=MUTED, anchor="middle")]
 
 
-def _series(kind: str, results: Sequence[Result], frame: _Frame, advised: Arm | None) -> list[str]:
+def _series(
+    kind: str, results: Sequence[Result], frame: _Frame, advised: Arm | None, better: int
+) -> list[str]:
     """The arms of a kind by their share, joined by a line that ends in plain training."""
     series = SERIES[kind]
     arms = sorted(
@@ -168,11 +173,28 @@ def _series(kind: str, results: Sequence[Result], frame: _Frame, advised: Arm | 
                 f"<circle cx='{x:.1f}' cy='{y:.1f}' r='10' fill='none' stroke='{series.colour}' "
                 "stroke-width='2'/>"
             )
-        label_y = y - 14 if series.above else y + 23
-        parts.append(
-            _text(x, label_y, each.arm.label, size=12, colour=series.colour, anchor="middle")
-        )
+        parts.append(_label(each.arm, x, y, better))
     return parts
+
+
+def _label(arm: Arm, x: float, y: float, better: int) -> str:
+    """The arm's name beside its mark, within the paper; plain training's where it is better, and
+    the paper empty."""
+    series = SERIES[arm.kind]
+    if series.side == 0:
+        return _text(
+            x, y + 4 + 18 * better, arm.label, size=12, colour=series.colour, anchor="middle"
+        )
+    side = series.side if LEFT + _ROOM < x < RIGHT - _ROOM else (1 if x <= LEFT + _ROOM else -1)
+    anchor = "start" if side > 0 else "end"
+    return _text(
+        x + 14 * side,
+        y + 4 + 7 * series.side,
+        arm.label,
+        size=12,
+        colour=series.colour,
+        anchor=anchor,
+    )
 
 
 def _mark(kind: str, x: float, y: float) -> str:
