@@ -13,7 +13,7 @@ from html import escape
 
 WIDTH, HEIGHT = 860, 480
 LEFT, RIGHT, TOP, BOTTOM = 78, 560, 96, 420
-LEGEND = 590
+LEGEND = 612
 
 _STYLE = """
 text { font-family: system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; }
@@ -62,7 +62,7 @@ def draw(title: str, subtitle: str, across: str, up: str, series: Sequence[Serie
         series: at most seven; their bars are one standard error to each side.
     """
     dots = [dot for each in series for dot in each.dots]
-    x_ticks = ticks(0, max(dot.x for dot in dots))
+    x_ticks = ticks(0, 1.03 * max(dot.x for dot in dots))
     y_ticks = ticks(min(dot.y - dot.error for dot in dots), max(dot.y + dot.error for dot in dots))
     frame = _Frame(x_ticks[0], x_ticks[-1], y_ticks[0], y_ticks[-1])
     parts = [

@@ -121,7 +121,8 @@ def main() -> None:
         ((pixels - mean) / std)[chosen].contiguous(), labels[chosen]
     )
 
-    model = ResNet(images.shape[1], args.width, args.depths, args.stem_stride).to(device)
+    model = ResNet(images.shape[1], args.width, args.depths, args.stem_stride)
+    model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), args.lr, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
