@@ -643,6 +643,18 @@ def test_means_of_everything_and_no_others_are_remembered() -> None:
         means.stop()
 
 
+def test_the_elements_kept_of_a_divergence_hold_no_graph() -> None:
+    means.start()
+    try:
+        x = torch.zeros(2, 3, requires_grad=True)
+        loss = F.kl_div(x, torch.ones(2, 3), reduction="sum")
+        elements = means.remembered(loss.grad_fn)
+        assert elements is not None
+        assert not elements.requires_grad
+    finally:
+        means.stop()
+
+
 def test_code_is_compiled_and_scripted_as_ever_while_means_are_remembered() -> None:
     def by_function(x: Tensor) -> Tensor:
         return torch.mean(x * 2)
