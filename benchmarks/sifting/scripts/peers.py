@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,10 +85,10 @@ def _batches(
     done = 0
     while True:
         for number, (inputs, targets) in enumerate(loader):
-            if done == total:
-                return
             yield number, inputs.to(device), targets.to(device)
             done += 1
+            if done == total:
+                return
 
 
 def _fit_with_infobatch(
@@ -105,18 +106,35 @@ def _fit_with_infobatch(
 
     epochs = round(args.epochs)
     pruned = InfoBatch(dataset, epochs)
-    loader = _loader(pruned, args, sampler=pruned.sampler)
+    sampler = pruned.sampler
+    loader = _loader(pruned, args, sampler=_Chosen(sampler))
     model.train()
     for epoch in range(epochs):
-        batches = iter(loader)  # prunes, so that the loader's length is this epoch's
+        iter(sampler)  # prunes, so that the loader's length is this epoch's
         scheduler = one_cycle(optimizer, args.lr, epochs * len(loader), epoch * len(loader))
-        for inputs, targets in batches:
+        for inputs, targets in loader:
             inputs, targets = inputs.to(device), targets.to(device)
             optimizer.zero_grad()
             pruned.update(row_losses(model(inputs), targets)).backward()
             optimizer.step()
             tally.step(len(targets), scheduler.get_last_lr()[0])
             scheduler.step()
+
+
+class _Chosen:
+    """What InfoBatch's sampler has chosen for this epoch.
+
+    Its own `__iter__` chooses anew, and torch's BatchSampler calls that with every batch.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._sampler.sample_indices)
+
+    def __len__(self) -> int:
+        return len(self._sampler.sample_indices)
 
 
 def _loader(
