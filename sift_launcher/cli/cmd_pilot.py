@@ -51,15 +51,22 @@ def _run(
     context: click.Context, pilot: Trials, wanted: Sequence[Trial], metric: Metric | None
 ) -> None:
     from sift_launcher.cli.show_pilot import say_begin, say_run
+    from sift_launcher.console import say
     from sift_launcher.errors import JobInterrupted, SiftLaunchError
     from sift_launcher.pilot.recommend import cannot_sift
-    from sift_launcher.pilot.results import results
+    from sift_launcher.pilot.results import is_control_already, results
     from sift_launcher.pilot.run import measure
 
     measurements: dict[Trial, Measurement] = {}
     say_begin(pilot.name, pilot.spec.script, len(wanted))
     try:
         for number, trial in enumerate(wanted, 1):
+            if is_control_already(trial, measurements):
+                say(
+                    f"{number}/{len(wanted)} {trial.label}: left out, for the share before it had "
+                    "no preference either"
+                )
+                continue
             measurements[trial], metric = measure(trial, pilot.run(trial), metric)
             say_run(number, len(wanted), trial, measurements[trial], metric)
             if cannot_sift(results(measurements)):

@@ -58,7 +58,7 @@ class _Comparison:
         self._all = by_share
         self._plain = next(result for result in results if result.arm == PLAIN)
         self._sifted = [each for each in by_share if each.arm.kind == "sifted"]
-        self._even = [each for each in by_share if each.arm.kind == "even" and each.is_as_meant]
+        self._even = [each for each in by_share if each.is_even]
         self._yardstick = yardstick
         self._metric = metric
 
@@ -151,6 +151,9 @@ class _Comparison:
             f"Train for fewer epochs instead, {share} of them with a schedule that ends there: "
             f"{self._against(control)}"
         )
+        if control in self._sifted:
+            reason = control.runs[0].reason
+            return f"{told}. There is no preference to be had: {reason}."
         rival = next((each for each in self._sifted if each.arm.keep == control.arm.keep), None)
         if rival is None:
             return f"{told}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from sift_launcher.pilot.arms import Arm, Trial
@@ -14,7 +14,9 @@ from smart_sifting.receipt import Receipt
 # 0.2 points: of 100, of a share between 0 and 1, and in percent where no full mark is known.
 _POINTS, _SHARE = 0.2, 0.002
 _ROUNDING = 1e-9
-_EVENLY = "batch"  # the receipt's tier of a job that chose its samples without a preference
+
+EVENLY = "batch"
+"""The receipt's tier of a job that chose its samples without a preference."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,15 @@ class Result:
         return ", ".join(dict.fromkeys(run.tier for run in self.runs))
 
     @property
+    def is_even(self) -> bool:
+        """Whether its samples were chosen without a preference, as it was asked for or because
+        nothing else could be."""
+        return self.tier == EVENLY
+
+    @property
     def is_as_meant(self) -> bool:
         """Whether a control was one: a script's data may not let samples be spread evenly."""
-        return self.arm.kind != "even" or self.tier == _EVENLY
+        return self.arm.kind != "even" or self.is_even
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,14 @@ def results(measurements: Mapping[Trial, Measurement]) -> Sequence[Result]:
         Result(arm, tuple(run for trial, run in measurements.items() if trial.arm == arm))
         for arm in arms
     ]
+
+
+def is_control_already(trial: Trial, measurements: Mapping[Trial, Measurement]) -> bool:
+    """Whether `trial` would repeat its share's other run, which had no preference itself."""
+    if trial.arm.kind != "even":
+        return False
+    other = measurements.get(replace(trial, arm=replace(trial.arm, kind="sifted")))
+    return other is not None and other.tier == EVENLY
 
 
 def shown(figure: float) -> str:

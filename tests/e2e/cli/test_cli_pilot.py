@@ -22,7 +22,8 @@ told = json.loads(sys.argv[1])[arm]
 with open(os.environ["RAN"], "a") as ran:
     ran.write(arm + "".join(" " + each for each in sys.argv[2:]) + "\\n")
 receipt = {
-    "schema": 1, "final": True, "tier": "batch" if even else "memory", "reason": "verified",
+    "schema": 1, "final": True, "reason": "verified",
+    "tier": "batch" if even or told == "blind" else "memory",
     "keep": keep, "acceptance": "quota", "rank": 0, "world_size": 1,
     "samples": {"seen": 1000, "kept": int(1000 * keep), "dropped": 0, "left_over": 0,
                 "non_finite": 0},
@@ -214,6 +215,16 @@ def test_a_job_s_name_is_no_pilot_s(cli, pilot):
     assert taken.stderr == "a job is named 'try': choose another --name for the pilot\n"
 
 
+def test_a_share_without_a_preference_needs_no_control(pilot, ran):
+    ended = pilot(PAYS | {"keep 0.5": "blind"})
+    assert ended.returncode == 0, ended.stderr
+    assert ran() == ["plain", "keep 0.5"]
+    assert ended.stderr.splitlines()[-1] == (
+        "3/3 even 0.5: left out, for the share before it had no preference either"
+    )
+    assert "There is no preference to be had: verified." in ended.stdout.replace("\n", " ")
+
+
 def test_the_metric_of_the_project_is_used(cli, pilot):
     (cli.project / "sift.toml").write_text('[metrics]\nquality = "accuracy: (.*)"\n')
     ended = pilot(PAYS, "--no-control")
@@ -227,10 +238,10 @@ def test_a_real_training_is_measured_arm_by_arm(cli):
     ended = cli("pilot", "plain.py", "--keep", "0.5", "--name", "try", "--json")
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
-    assert [(arm["arm"], arm["samples"]) for arm in told["arms"]] == [
-        ("plain", 6000),
-        ("keep 0.5", 3000),
-        ("even 0.5", 3000),
+    assert [(arm["arm"], arm["samples"], arm["runs"][0]["tier"]) for arm in told["arms"]] == [
+        ("plain", 6000, "memory"),
+        ("keep 0.5", 3000, "memory"),
+        ("even 0.5", 3000, "batch"),
     ]
     assert all(0.9 < arm["metric"] <= 1 and arm["seconds"] > 0 for arm in told["arms"])
 

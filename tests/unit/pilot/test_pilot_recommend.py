@@ -234,6 +234,24 @@ def test_a_control_that_was_none_counts_for_nothing(result):
     )
 
 
+def test_a_share_without_a_preference_is_its_own_control(result):
+    told = recommend(
+        [
+            result("plain", 1, 10.0, 0.9),
+            result("sifted", 0.5, 5.0, 0.9, tier="batch", reason="its losses are not to be had"),
+        ],
+        HIGHER,
+        "accuracy",
+    )
+    assert told.arm == Arm("sifted", 0.5)
+    assert told.text == (
+        "Train for fewer epochs instead, 50 % of them with a schedule that ends there: accuracy "
+        "0.9000 against 0.9000 plain, in 50% less time. There is no preference to be had: its "
+        "losses are not to be had."
+    )
+    assert told.notes == (ONE_RUN,)
+
+
 def test_budgets_that_differ_are_told(result):
     told = recommend(
         [

@@ -14,7 +14,12 @@ from sift_launcher.pilot.metric import asked_for, usual
 from sift_launcher.pilot.picture import HEIGHT, WIDTH, draw_svg
 from sift_launcher.pilot.recommend import Recommendation, recommend
 from sift_launcher.pilot.report import Report
-from sift_launcher.pilot.results import Measurement, Yardstick, measured
+from sift_launcher.pilot.results import (
+    Measurement,
+    Yardstick,
+    is_control_already,
+    measured,
+)
 from smart_sifting.receipt import Receipt, Samples, Seconds
 
 SIFTED = Arm("sifted", 0.5)
@@ -81,6 +86,15 @@ def test_plain_training_is_not_charged_for_being_watched():
         "job", 50, 6, 9.5, 0.5, "accuracy 0.5", "forward", ""
     )
     assert measured(Trial(SIFTED), "job", 9.5, receipt, found).seconds == 15
+
+
+def test_a_control_is_not_run_beside_a_share_that_is_one_itself():
+    runs = {Trial(PLAIN): run(1000, 10.0, 0.9), Trial(SIFTED): run(500, 5.0, 0.9, tier="batch")}
+    assert is_control_already(Trial(EVEN), runs)
+    assert not is_control_already(Trial(EVEN, repeat=1), runs)
+    assert not is_control_already(Trial(Arm("even", 0.7)), runs)
+    assert not is_control_already(Trial(EVEN), {Trial(SIFTED): run(500, 5.0, 0.9)})
+    assert not is_control_already(Trial(SIFTED), runs)
 
 
 def test_the_files_hold_everything(report, tmp_path):
