@@ -18,7 +18,7 @@ from smart_sifting.discovery.per_sample import (
     original,
     reduced,
 )
-from smart_sifting.discovery.tape import Handed, Node, Ref, Tape
+from smart_sifting.discovery.tape import Handed, Node, Reduced, Ref, Tape
 from smart_sifting.discovery.walk import map_values, tensors_in
 from smart_sifting.no_trace import GeneratorStates, unwrapped
 
@@ -143,8 +143,8 @@ def program_of(tape: Tape, root: Tensor) -> tuple[Program, Handed]:
     outputs = [output for _, _, output in reductions]
     weights = _weights(root, outputs)
     terms = [(n, i, w, o) for (n, i, o), w in zip(reductions, weights, strict=True) if w]
-    total = sum(weight * float(output.detach()) for _, _, weight, output in terms)
-    tolerance = max((_tolerance(o.dtype) for o in outputs), default=0.0)
+    total = sum(weight * float(output.value) for _, _, weight, output in terms)
+    tolerance = max((_tolerance(output.value.dtype) for output in outputs), default=0.0)
     if not terms or abs(total - float(root.detach())) > tolerance * max(abs(total), 1e-6):
         raise NotTraceable("the loss has terms that do not come from the batch sample by sample")
     nodes = _ancestors(tape, [node for node, _, _, _ in terms])
@@ -153,7 +153,7 @@ def program_of(tape: Tape, root: Tensor) -> tuple[Program, Handed]:
         Program(
             leaf_slots=handed.slots,
             nodes=nodes,
-            terms=[Term(at[id(n)], i, w, float(o.detach())) for n, i, w, o in terms],
+            terms=[Term(at[id(n)], i, w, float(o.value)) for n, i, w, o in terms],
             tolerance=tolerance,
         ),
         handed,
@@ -179,9 +179,9 @@ def _one_batch(tape: Tape, slot: int) -> Handed:
     return tape.handed[number]
 
 
-def _reductions_under(tape: Tape, root: int, rows: int) -> list[tuple[Node, int | None, Tensor]]:
+def _reductions_under(tape: Tape, root: int, rows: int) -> list[tuple[Node, int | None, Reduced]]:
     """The first reductions on each way from the loss back to the batch."""
-    found: list[tuple[Node, int | None, Tensor]] = []
+    found: list[tuple[Node, int | None, Reduced]] = []
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -200,18 +200,18 @@ def _reductions_under(tape: Tape, root: int, rows: int) -> list[tuple[Node, int 
             found.append((node, None, node.output))
         else:
             waiting += node.inputs()
-    return [each for each in found if each[2].requires_grad]
+    return [each for each in found if each[2].edge is not None]
 
 
-def _weights(root: Tensor, outputs: list[Tensor]) -> list[float]:
+def _weights(root: Tensor, outputs: list[Reduced]) -> list[float]:
     """The derivative of the loss to each term; 0.0 for those that it does not depend on."""
-    others = [output for output in outputs if output is not root]
+    others = [each.edge for each in outputs if each.edge and each.grad_fn is not root.grad_fn]
     if not others:
         return [1.0] * len(outputs)
     grads = iter(torch.autograd.grad(root, others, retain_graph=True, allow_unused=True))
     weights = []
     for output in outputs:
-        grad = torch.ones(()) if output is root else next(grads)
+        grad = torch.ones(()) if output.grad_fn is root.grad_fn else next(grads)
         weights.append(0.0 if grad is None else float(grad))
     return weights
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -41,12 +42,30 @@ class Ref:
     slot: int
 
 
+@dataclass(frozen=True)
+class Reduced:
+    """The number that a reduction gave, as it was then: `loss /= 4` changes the tensor itself."""
+
+    value: Tensor
+    edge: GradientEdge | None
+
+    @classmethod
+    def of(cls, result: Tensor) -> Reduced:
+        edge = get_gradient_edge(result) if result.requires_grad else None
+        return cls(result.detach().clone(), edge)
+
+    @property
+    def grad_fn(self) -> Any:
+        """The node of the graph that begins its backward."""
+        return None if self.edge is None else self.edge.node
+
+
 @dataclass
 class InnerLoss:
     """A reduction that ran inside a model's call: the `index`-th of them, of so many elements."""
 
     index: int
-    output: Tensor
+    output: Reduced
     reduces: int
 
 
@@ -54,14 +73,14 @@ class InnerLoss:
 class Node:
     """One call: its arguments with `Ref`s in them, and the slots of the tensors it gave.
 
-    `reduces` is how many elements it made one number of, 0 if it did something else.
+    `reduces` is how many elements it made one number of, its `output`; 0 if it did something else.
     """
 
     call: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: list[int]
-    output: Tensor | None
+    output: Reduced | None
     reduces: int = 0
     in_place: bool = False
     autocast: tuple[str, torch.dtype] | None = None
@@ -184,7 +203,7 @@ class Tape(TorchFunctionMode):
         if self._depth:
             result = func(*args, **kwargs)
             if isinstance(result, Tensor) and is_reduction(func, args, kwargs):
-                self._inner.append(InnerLoss(len(self._inner), result, args[0].numel()))
+                self._inner.append(InnerLoss(len(self._inner), Reduced.of(result), args[0].numel()))
             return result
         known = self._slots_in((args, kwargs))
         result = func(*args, **kwargs)
@@ -235,13 +254,14 @@ class Tape(TorchFunctionMode):
         if not outputs:
             return None
         origin = frozenset[int]().union(*(self.origins[slot] for slot in known.values()))
+        reduces = args[0].numel() if not in_place and is_reduction(func, args, kwargs) else 0
         node = Node(
             call=func,
             args=map_values(args, lambda v: _ref(v, known)),
             kwargs=map_values(kwargs, lambda v: _ref(v, known)),
             outputs=[self._track(tensor, origin) for tensor in outputs],
-            output=outputs[0] if len(outputs) == 1 else None,
-            reduces=args[0].numel() if not in_place and is_reduction(func, args, kwargs) else 0,
+            output=Reduced.of(outputs[0]) if reduces else None,
+            reduces=reduces,
             in_place=in_place,
             autocast=_autocast(outputs[0].device.type),
         )

@@ -336,6 +336,33 @@ def test_a_number_counted_over_several_batches_is_a_constant_of_the_step_on_one(
     assert recorder.program.terms[0].weight == pytest.approx(1 / float(count))
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["of the script", "of the model"])
+def test_a_loss_that_is_scaled_in_place_is_the_one_before(recorder: Recorder, inside: bool) -> None:
+    """`loss /= 4` is how gradients are often accumulated; Hugging Face's Trainer does the like."""
+    layer = linear()
+
+    class WithLoss(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+            return F.cross_entropy(self.layer(inputs), labels)
+
+    model = WithLoss()
+    whole: list[float] = []
+
+    def loss_of(b: list[Tensor]) -> Tensor:
+        loss = model(*b) if inside else F.cross_entropy(layer(b[0]), b[1])
+        whole.append(float(loss.detach()))
+        loss /= 4
+        return loss
+
+    (term,) = recorder.step(batch(1), loss_of).terms
+
+    assert (term.value, term.weight) == pytest.approx((whole[0], 0.25))
+
+
 def test_a_forward_that_fails_leaves_the_tape_reading(recorder: Recorder) -> None:
     """Scripts catch errors of a batch, as when memory is short, and go on."""
 
