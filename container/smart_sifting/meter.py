@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from statistics import median
 from typing import Any
 
@@ -84,9 +85,8 @@ class Meter:
 
     def fetched(self, samples: int) -> None:
         """A batch that came from the plain loader."""
-        self.batches_seen += 1
-        self.seen += samples
-        self._loaded(samples)
+        self.passed(samples, 1)
+        self.loads(samples)
 
     def whole_batch(self, samples: int) -> None:
         """A fetched batch that is given as the loader made it."""
@@ -119,13 +119,23 @@ class Meter:
         if self.told is not None:
             self.told(line)
 
-    def chosen_batch(self, samples: int, seen: int, batches_seen: int) -> None:
-        """A batch of samples that were chosen before they were loaded, `seen` with those that were
-        passed over, as much as so many batches of the plain loader."""
-        self.seen += seen
-        self.batches_seen += batches_seen
-        self._loaded(samples)
-        self.whole_batch(samples)
+    def loads(self, samples: int) -> None:
+        """A batch was loaded."""
+        self.loaded += samples
+        self.largest_batch = max(self.largest_batch, samples)
+        self.batches_loaded += 1
+
+    def passed(self, samples: int, batches: int) -> None:
+        """So many more of the plain loader's samples and batches were given or passed over."""
+        self.seen += samples
+        self.batches_seen += batches
+
+    def count_classes(self, seen: Iterable[int], kept: Iterable[int]) -> None:
+        """So many samples of each class, numbered from 0, were seen and kept."""
+        for label, counts in enumerate(zip_longest(seen, kept, fillvalue=0)):
+            if any(counts) and (label in self.classes or len(self.classes) < MAX_CLASSES):
+                known = self.classes.setdefault(label, [0, 0])
+                self.classes[label] = [a + int(b) for a, b in zip(known, counts, strict=True)]
 
     def point(self, loss: float) -> None:
         """A mean loss for the history: at most HISTORY_POINTS, evenly spread, halved if more."""
@@ -217,11 +227,6 @@ class Meter:
         self.data_seconds += other.data_seconds
         self.whole_batches += other.whole_batches
         self.whole_seconds += other.whole_seconds
-
-    def _loaded(self, samples: int) -> None:
-        self.loaded += samples
-        self.largest_batch = max(self.largest_batch, samples)
-        self.batches_loaded += 1
 
     def _tell(self) -> None:
         if self.listener is not None:

@@ -15,13 +15,16 @@ import pytest
 
 LOOPS = Path(__file__).parent / "loops"
 
-VERIFIED = "the script's own loss, replayed on other batches, agrees with it"
+READ = "the losses of the script's own training steps, checked against a replay of them"
+REPLAYED = "the script's own loss, replayed on other batches, agrees with it; its data is iterable"
+EVEN = "every sample equally often"
 
 
 @dataclass(frozen=True)
 class Sifted:
     """What a loop's own count must be: samples and batches an epoch, and the length it was told.
 
+    `tier` and `reason`: where the scores come from, and why.
     `not_used`: batches that the loop took, only to break out before it used them.
     """
 
@@ -31,6 +34,8 @@ class Sifted:
     arguments: tuple[str, ...] = ()
     accuracy: float = 0.0
     not_used: int = 0
+    tier: str = "memory"
+    reason: str = READ
 
 
 SIFTED = {
@@ -41,7 +46,28 @@ SIFTED = {
     "accumulation": Sifted([960] * 4, [40] * 4, 40),
     "amp": Sifted([1000] * 3, [25] * 3, 25, accuracy=0.85),
     # Without a length there is no plan: the untouched steps come on top of the share.
-    "iterable": Sifted([1300, 1000, 1000], [26, 20, 20], None, accuracy=0.9),
+    "iterable": Sifted(
+        [1300, 1000, 1000],
+        [26, 20, 20],
+        None,
+        accuracy=0.9,
+        tier="forward",
+        reason=REPLAYED,
+    ),
+    "contrastive": Sifted(
+        [768] * 3,
+        [12] * 3,
+        12,
+        tier="batch",
+        reason=f"{EVEN}: a sample's loss depends on the other samples of its batch",
+    ),
+    "mixup": Sifted(
+        [1000] * 3,
+        [20] * 3,
+        20,
+        tier="batch",
+        reason=f"{EVEN}: the step run again on the next batch gives another loss than the script's",
+    ),
     "workers": Sifted([750] * 3, [25] * 3, 25, ("--workers", "2")),
     "workers, none": Sifted([750] * 3, [25] * 3, 25, ("--workers", "0")),
     "workers, persistent": Sifted([750] * 3, [25] * 3, 25, ("--workers", "2", "--persistent")),
@@ -64,7 +90,7 @@ def test_a_loop_that_knows_nothing_of_us_is_sifted(name: str, tmp_path: Path) ->
 
     result, receipt, log = run(name.partition(",")[0], tmp_path, *expected.arguments)
 
-    assert (receipt["tier"], receipt["reason"]) == ("forward", VERIFIED)
+    assert (receipt["tier"], receipt["reason"]) == (expected.tier, expected.reason)
     assert result["train_samples"] == expected.samples
     assert result["train_batches"] == expected.batches
     assert set(result["loader_len"]) == {expected.length}
@@ -74,17 +100,12 @@ def test_a_loop_that_knows_nothing_of_us_is_sifted(name: str, tmp_path: Path) ->
         given = receipt["samples"]["kept"] - receipt["samples"]["left_over"]
         assert given == sum(expected.samples)
     assert receipt["unsifted"]["measured_steps"] >= 1
-    assert log.count(f"sift: tier forward: {VERIFIED}") == 1
+    assert log.count(f"sift: tier {expected.tier}: {expected.reason}") == 1
 
 
 PASSED = {
     "gan": (
         "2 optimizers step in turn (Adam, Adam): each of their losses asks for other samples",
-        [2000] * 3,
-    ),
-    "contrastive": ("a sample's loss depends on the other samples of its batch", [1600] * 3),
-    "mixup": (
-        "the step run again on the next batch gives another loss than the script's",
         [2000] * 3,
     ),
 }
@@ -126,7 +147,7 @@ def test_ranks_get_equally_many_batches_and_stay_in_step(tmp_path: Path) -> None
     assert result["same_weights"] is True
     assert result["train_batches_of_ranks"] == [[20, 20, 20], [20, 20, 20]]
     assert result["train_samples_of_ranks"] == [[500, 500, 500], [500, 500, 500]]
-    assert (receipt["tier"], receipt["world_size"]) == ("forward", 2)
+    assert (receipt["tier"], receipt["world_size"]) == ("memory", 2)
     assert (tmp_path / "sift-output/job/output/receipt-1.json").exists()
 
 
@@ -139,7 +160,7 @@ def test_a_job_with_everything_kept_ends_with_the_very_result_of_a_plain_run(
             [sys.executable, str(LOOPS / f"{name}.py")], capture_output=True, text=True, check=True
         )
         kept, receipt, _ = run(name, tmp_path / name, keep=1.0)
-        assert receipt["tier"] == "forward"
+        assert receipt["tier"] == "memory"
         assert kept == result_of(plain.stdout)
 
 

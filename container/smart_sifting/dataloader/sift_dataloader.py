@@ -15,6 +15,7 @@ from smart_sifting import job_report
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
 from smart_sifting.errors import LossImplementationNotProvidedException
 from smart_sifting.loss.abstract_sift_loss_module import Loss
+from smart_sifting.memory.samplers import declared_size
 from smart_sifting.ranks import world_size
 from smart_sifting.scoring import ForwardScorer
 from smart_sifting.sift_config.job_config import SiftConfig
@@ -202,7 +203,7 @@ def shape_of(loader: DataLoader[Any], length: Callable[[Any], int] = len) -> Sha
     if skipped:
         batch_sampler = getattr(batch_sampler, "batch_sampler", None)
     if batch_size is None and batch_sampler is not None:
-        batch_size = getattr(batch_sampler, "batch_size", None)
+        batch_size = declared_size(batch_sampler)
         drop_last = bool(getattr(batch_sampler, "drop_last", False))
     if batch_size is None:
         return Shape(None, None, drop_last)

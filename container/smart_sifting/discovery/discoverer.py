@@ -40,6 +40,7 @@ from smart_sifting.job_report import JobReport
 from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.memory.index_pass import Choose, indexable
 from smart_sifting.memory.sifter import MemorySifter
+from smart_sifting.memory.source import Indices
 from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.no_trace import unwrapped
 from smart_sifting.ranks import world_size
@@ -108,10 +109,18 @@ class Discoverer:
             plan = self.plan(loader, watch)
             if plan is None:
                 return None
-            return sifter.chooser(plan, len(loader.dataset))  # type: ignore[arg-type]
+            choose = sifter.chooser(plan, len(loader.dataset))  # type: ignore[arg-type]
         except Exception as failure:  # noqa: BLE001 - as above
             self.report.note(f"a {type(loader).__name__} is left alone: {describe(failure)}")
             return None
+        return lambda sequence: self._chosen(choose, sequence)
+
+    def _chosen(self, choose: Choose, sequence: Indices) -> Indices:
+        try:
+            return choose(sequence)
+        except Exception as failure:  # noqa: BLE001 - the script gets its samples in any case
+            self.report.note(f"an epoch is not sifted: {describe(failure)}")
+            return sequence
 
     def length(self, loader: DataLoader[Any]) -> int:
         """How many batches the next pass over a loader gives the script."""
@@ -240,8 +249,11 @@ class Discoverer:
     def _on_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         self.steps += 1
         self.turns.stepped(optimizer)
-        if self._latest is not None:
-            self._latest.steps += 1
+        if self._latest is None:
+            return
+        self._latest.steps += 1
+        if isinstance(self._latest.sifter, MemorySifter):
+            self._latest.sifter.stepped()
 
     def _on_backward(self, root: Tensor) -> None:
         start = self.report.meter.clock()

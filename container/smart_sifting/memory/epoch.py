@@ -63,6 +63,7 @@ class MemoryEpoch:
         self._settle_step()
         if self._given >= self._to_give:
             # What the workers had loaded beyond it is not for the script.
+            self._see(self._to_see)
             self.close()
             raise StopIteration
         start = self._meter.clock()
@@ -74,6 +75,7 @@ class MemoryEpoch:
         now = self._meter.clock()
         self._meter.data_seconds += now - start
         indices = self._source.indices
+        self._meter.loads(len(indices))
         self._sifter.handed(indices)
         self._count(len(indices))
         self._given_full = len(indices) == self._batch_size
@@ -86,7 +88,7 @@ class MemoryEpoch:
         if self._closed:
             return
         self._closed = True
-        self._sifter.settle_epoch()
+        self._sifter.settle_epoch(complete=self._given >= self._to_give)
         self._meter.epoch_ended()
 
     def abandon(self) -> None:
@@ -96,10 +98,14 @@ class MemoryEpoch:
     def _count(self, samples: int) -> None:
         """What was passed over on the way to these samples counts as seen, in proportion."""
         self._given += samples
-        seen = -(-self._to_see * self._given // self._to_give)
-        batches = -(-seen // self._batch_size)
-        self._meter.chosen_batch(samples, seen - self._seen, batches - self._batches_seen)
-        self._seen, self._batches_seen = seen, batches
+        self._meter.whole_batch(samples)
+        self._see(-(-self._to_see * self._given // self._to_give))
+
+    def _see(self, samples: int) -> None:
+        """So many samples of the plain epoch are behind the script."""
+        batches = -(-samples // self._batch_size)
+        self._meter.passed(samples - self._seen, batches - self._batches_seen)
+        self._seen, self._batches_seen = samples, batches
 
     def _timed(self) -> bool:
         """Whether the clock, read at the next batch, shows the training step to its end."""

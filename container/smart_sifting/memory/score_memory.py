@@ -44,6 +44,7 @@ class ScoreMemory:
         self._fresh = np.full(samples, np.nan, np.float16)
         self._credit = np.zeros(samples, np.int16)
         self._class = np.full(samples, NO_CLASS, np.uint16)
+        self._all_classes = False
 
     def __len__(self) -> int:
         return len(self._score)
@@ -79,6 +80,13 @@ class ScoreMemory:
     def class_ids(self) -> NDArray[np.uint16]:
         """The same, also where none is known."""
         return self._class
+
+    @property
+    def all_classes(self) -> bool:
+        """Whether the class of every sample is known."""
+        if not self._all_classes:
+            self._all_classes = bool((self._class != NO_CLASS).all())
+        return self._all_classes
 
     @property
     def fresh(self) -> NDArray[np.float16]:

@@ -8,6 +8,7 @@ from weakref import ref
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from smart_sifting.epoch_plan import EpochPlan
@@ -23,6 +24,8 @@ from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.meter import Meter
 from smart_sifting.sift_config.job_config import SiftConfig
 from smart_sifting.sifter import Shape, planned_epoch
+
+Counts = NDArray[np.int64]
 
 # Steps whose losses wait on their device: an accelerator is not kept waiting for each of them.
 STEPS_TOGETHER = 64
@@ -62,9 +65,11 @@ class MemorySifter:
         self._memory = ScoreMemory(samples)
         self._choice = EpochChoice(config.seed)
         self._trained = trained
-        self._waiting: list[tuple[Indices, Tensor]] = []
+        self._waiting: list[tuple[Indices, Tensor, Tensor | None]] = []
         self._given: list[Indices] = []
         self._shown = 0
+        self._trained_here = False
+        self._class_counts: tuple[Counts, Counts] | None = None
         # The choice as the running epoch found it: an epoch may have to be begun again.
         self._at_start: dict[str, Any] | None = None
         self._misses = 0
@@ -140,10 +145,19 @@ class MemorySifter:
             self._given.append(indices)
             self._trained.handed(indices)
 
-    def settle_epoch(self) -> None:
-        """The script has left an epoch, or come to its end."""
+    def stepped(self) -> None:
+        """An optimizer has stepped: this epoch is one of training."""
+        self._trained_here = True
+
+    def settle_epoch(self, *, complete: bool) -> None:
+        """The script has come to the end of an epoch, or left it before."""
+        if not self._trained_here:
+            return  # only a look at a batch: the epoch is still to come
         self._settled_steps = self.steps
         self._at_start = None
+        if complete and self._class_counts is not None:
+            self.meter.count_classes(*self._class_counts)
+        self._class_counts = None
 
     # -- a training step -----------------------------------------------------------------------
 
@@ -159,7 +173,9 @@ class MemorySifter:
             self._misses += 1
             return
         self._misses = 0
-        self._waiting.append((indices, losses))
+        # They do not change: once all are known there is nothing to ask.
+        classes = None if self._memory.all_classes else self.losses.classes(root, len(indices))
+        self._waiting.append((indices, losses, classes))
         if len(self._waiting) >= STEPS_TOGETHER:
             self._flush()
 
@@ -198,6 +214,7 @@ class MemorySifter:
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave; an epoch that was not over begins again."""
+        self._trained_here = bool(state["over"])
         self._memory.load_state_dict(state["memory"])
         self._choice.load_state_dict(state["choice"])
         self._at_start = None if state["over"] else state["choice"]
@@ -211,17 +228,17 @@ class MemorySifter:
     # -- inside --------------------------------------------------------------------------------
 
     def _begin_epoch(self, plan: EpochPlan, samples: int) -> None:
-        """Settle the last epoch, unless this one has begun already and has given nothing."""
+        """Settle the last epoch, unless this one has begun already and nothing was trained."""
         self._flush()
         self._trained.begin_pass()
-        given = np.concatenate(self._given) if self._given else np.empty(0, np.int64)
-        if self._at_start is not None and not len(given):
+        if self._at_start is not None and not self._trained_here:
             self._choice.load_state_dict(self._at_start)
         else:
+            given = np.concatenate(self._given) if self._given else np.empty(0, np.int64)
             self._choice.settle(self._memory, given, self._shown)
         if samples != len(self._memory):
             self._memory.grow(samples)
-        self._given, self._shown = [], plan.samples
+        self._given, self._shown, self._trained_here = [], plan.samples, False
         self._at_start = self._choice.state_dict()
 
     def _choose(self, sequence: Indices, plan: EpochPlan, whole: Indices) -> Indices:
@@ -236,7 +253,15 @@ class MemorySifter:
             preference=self._preference(),
             whole=whole if len(whole) else None,
         )
+        self._class_counts = self._counts(np.concatenate([whole, rest]), [whole, chosen])
         return np.concatenate([delayed, chosen])
+
+    def _counts(self, seen: Indices, kept: list[Indices]) -> tuple[Counts, Counts] | None:
+        """Samples of each class, once all are known."""
+        classes = self._memory.classes
+        if classes is None or not self._memory.all_classes:
+            return None
+        return np.bincount(classes[seen]), np.bincount(classes[np.concatenate(kept)])
 
     def _preference(self) -> Numbers | None:
         if self.losses is None:
@@ -247,12 +272,14 @@ class MemorySifter:
         """Take the losses from their device into the memory."""
         if not self._waiting:
             return
-        indices = np.concatenate([each for each, _ in self._waiting])
-        losses = torch.cat([each.float() for _, each in self._waiting]).cpu()
-        self._waiting = []
+        waiting, self._waiting = self._waiting, []
+        indices = np.concatenate([each for each, _, _ in waiting])
+        losses = torch.cat([each.float() for _, each, _ in waiting]).cpu()
+        labels = [each for _, _, each in waiting if each is not None]
+        classes = torch.cat(labels).cpu().numpy() if len(labels) == len(waiting) else None
         finite = losses[torch.isfinite(losses)]
         self.meter.non_finite += len(losses) - len(finite)
-        self._memory.record(indices, losses.numpy())
+        self._memory.record(indices, losses.numpy(), classes)
         if len(finite):
             self.meter.point(float(finite.mean()))
 

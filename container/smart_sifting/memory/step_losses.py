@@ -134,6 +134,14 @@ class StepLosses:
                 total = losses if total is None else total + losses
         return total
 
+    def classes(self, root: Tensor, rows: int) -> Tensor | None:
+        """The (rows,) integer class labels of a step, on the loss's device; None without such."""
+        for node in self._nodes(root) or ():
+            target = getattr(node, "_saved_target", None)
+            if isinstance(target, Tensor) and target.shape == (rows,) and not target.is_complex():
+                return None if target.is_floating_point() else target.detach()
+        return None
+
     def weigh(self, root: Tensor, weights: Tensor) -> bool:
         """Scale each row's gradient in the backward of `root` that comes next.
 
