@@ -249,8 +249,7 @@ def _joined(scores: Sequence[Scores]) -> Scores:
 
 def _autocast(modules: Iterable[nn.Module]) -> AbstractContextManager[Any]:
     devices = (p.device.type for module in modules for p in module.parameters())
-    # No cache: it would outlive an optimizer step.
-    return torch.autocast(next(devices, "cpu"), dtype=torch.bfloat16, cache_enabled=False)
+    return torch.autocast(next(devices, "cpu"), dtype=torch.bfloat16)
 
 
 def _compiled(modules: Iterable[nn.Module]) -> bool:
