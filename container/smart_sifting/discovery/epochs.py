@@ -108,7 +108,8 @@ class WatchedEpoch:
 
     def close(self) -> None:
         """The script has left the loop, or come to its end."""
-        if self._phase is WatchedEpoch._watching:
+        # By the object's own type: at the interpreter's end the module's names may be gone.
+        if self._phase is type(self)._watching:
             self._discoverer.end_watching(self._watch)
         if self._sifted is not None:
             self._sifted.close()

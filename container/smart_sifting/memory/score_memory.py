@@ -82,6 +82,11 @@ class ScoreMemory:
         return self._class
 
     @property
+    def untouched(self) -> bool:
+        """Whether no loss has been remembered yet."""
+        return bool(np.isnan(self._score).all() and np.isnan(self._fresh).all())
+
+    @property
     def all_classes(self) -> bool:
         """Whether the class of every sample is known."""
         if not self._all_classes:

@@ -69,6 +69,7 @@ class MemorySifter:
         self._given: list[Indices] = []
         self._shown = 0
         self._trained_here = False
+        self._asks_classes = True
         self._class_counts: tuple[Counts, Counts] | None = None
         # The choice as the running epoch found it: an epoch may have to be begun again.
         self._at_start: dict[str, Any] | None = None
@@ -173,8 +174,7 @@ class MemorySifter:
             self._misses += 1
             return
         self._misses = 0
-        # They do not change: once all are known there is nothing to ask.
-        classes = None if self._memory.all_classes else self.losses.classes(root, len(indices))
+        classes = self.losses.classes(root, len(indices)) if self._asks_classes else None
         self._waiting.append((indices, losses, classes))
         if len(self._waiting) >= STEPS_TOGETHER:
             self._flush()
@@ -238,6 +238,9 @@ class MemorySifter:
             self._choice.settle(self._memory, given, self._shown)
         if samples != len(self._memory):
             self._memory.grow(samples)
+        # Classes do not change: once all are known, or there are none, there is nothing to ask.
+        first = self._memory.untouched
+        self._asks_classes = first or not (self._memory.classes is None or self._memory.all_classes)
         self._given, self._shown, self._trained_here = [], plan.samples, False
         self._at_start = self._choice.state_dict()
 
