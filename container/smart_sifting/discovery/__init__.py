@@ -69,17 +69,23 @@ def patch(make: Callable[[Callable[[Any], int]], Discoverer]) -> Callable[[], No
 
     from smart_sifting.memory import index_pass
 
-    plain_iter, plain_length = DataLoader.__iter__, DataLoader.__len__
+    plain_length = DataLoader.__len__
+    plain_iters: dict[type, Callable[[Any], Iterator[Any]]] = {}
 
     @cache
     def discoverer() -> Discoverer:
         return make(plain_length)
 
-    def sifting_iter(self: DataLoader[Any]) -> Iterator[Any]:
-        source = plain_iter(self)
-        if get_worker_info() is not None:
-            return source
-        return discoverer().follow(self, source)
+    def sift(kind: type[DataLoader[Any]]) -> None:
+        plain_iter = plain_iters[kind] = kind.__iter__
+
+        def sifting_iter(self: DataLoader[Any]) -> Iterator[Any]:
+            source = plain_iter(self)
+            if get_worker_info() is not None:
+                return source
+            return discoverer().follow(self, source)
+
+        kind.__iter__ = sifting_iter  # type: ignore[method-assign, assignment]
 
     def sifting_length(self: DataLoader[Any]) -> int:
         if get_worker_info() is not None:
@@ -88,11 +94,28 @@ def patch(make: Callable[[Callable[[Any], int]], Discoverer]) -> Callable[[], No
 
     follow_indices_no_more = index_pass.patch(lambda loader: discoverer().choose(loader))
 
+    def new_kind(kind: type[DataLoader[Any]], **options: Any) -> None:
+        super(DataLoader, kind).__init_subclass__(**options)
+        if _iterates_itself(kind):
+            sift(kind)
+
     def unpatch() -> None:
         follow_indices_no_more()
-        DataLoader.__iter__ = plain_iter  # type: ignore[method-assign]
+        for kind, plain_iter in plain_iters.items():
+            kind.__iter__ = plain_iter  # type: ignore[attr-defined]
         DataLoader.__len__ = plain_length  # type: ignore[method-assign]
+        del DataLoader.__init_subclass__
 
-    DataLoader.__iter__ = sifting_iter  # type: ignore[method-assign, assignment]
+    sift(DataLoader)
+    for kind in DataLoader.__subclasses__():
+        if _iterates_itself(kind):
+            sift(kind)
     DataLoader.__len__ = sifting_length  # type: ignore[method-assign]
+    DataLoader.__init_subclass__ = classmethod(new_kind)  # type: ignore[arg-type, assignment]
     return unpatch
+
+
+def _iterates_itself(kind: type) -> bool:
+    """Whether a class of loaders makes its iterators itself, as torchdata's StatefulDataLoader
+    does. The others come to torch's."""
+    return kind.__module__.partition(".")[0] == "torchdata" and "__iter__" in vars(kind)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from smart_sifting import batches as batch_ops
-from smart_sifting.discovery.watch import IDLE_BATCHES, Role, Verdict, Watch, describe, may_train
+from smart_sifting.discovery.watch import Role, Verdict, Watch, describe, is_idle, may_train
 from smart_sifting.epoch_plan import EpochPlan
 from smart_sifting.errors import UnsupportedDataFormatException
 from smart_sifting.memory.epoch import MemoryEpoch
@@ -174,7 +174,8 @@ class WatchedEpoch:
         watch = self._watch
         self._settle_trial()
         passed = watch.handed - self._handed_before
-        if passed >= IDLE_BATCHES and watch.backwards == self._backwards_before:
+        idle = is_idle(passed, self._discoverer.tape.ahead)
+        if idle and watch.backwards == self._backwards_before:
             return self._leave_alone()
         if watch.scorer is not None and watch.steps:
             self._discoverer.end_watching(watch)
