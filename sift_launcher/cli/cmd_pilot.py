@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from sift_launcher.cli import cmd_train
+from sift_launcher.cli.launch import launch_quietly
 from sift_launcher.cli.pilot_options import SECTIONS, next_line
+from sift_launcher.cli.project_settings import with_settings
+from sift_launcher.cli.pulling import pull_with_report
 from sift_launcher.cli.root import ScriptCommand
-
-if TYPE_CHECKING:
-    from sift_launcher.job_spec import JobSpec
-    from sift_launcher.pilot.arms import Trial
-    from sift_launcher.pilot.metric import Metric
-    from sift_launcher.pilot.results import Measurement
-    from sift_launcher.pilot.run import Trials
-    from sift_launcher.plan import Plan
+from sift_launcher.cli.show_pilot import say_begin, say_left_out, say_run, show
+from sift_launcher.cli.to_spec import to_spec
+from sift_launcher.cli.train_here import point_to_account
+from sift_launcher.errors import JobInterrupted, OptionError, ResourceInUse, SiftLaunchError
+from sift_launcher.instances import is_cloud, is_container
+from sift_launcher.job_spec import JobSpec
+from sift_launcher.local.job import LocalJob
+from sift_launcher.local.standby import Standby
+from sift_launcher.pilot.arms import Trial, check_base, parse_shares, trials
+from sift_launcher.pilot.metric import Metric, asked_for
+from sift_launcher.pilot.recommend import cannot_sift, recommend
+from sift_launcher.pilot.report import Report
+from sift_launcher.pilot.results import Measurement, Yardstick, is_control_already, results
+from sift_launcher.pilot.run import Trials, measure
+from sift_launcher.plan import Plan, check
+from sift_launcher.surroundings import gather
+from sift_launcher.validation import legal_name
+from smart_sifting.sift_config.job_config import SiftConfig
 
 HELP = """Run SCRIPT a few times on this machine, and recommend a share of the samples.
 
@@ -33,8 +47,6 @@ _LONGEST_STEM = 15  # what a made-up name leaves for the arms' own
 @click.pass_context
 def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **typed: Any) -> None:
     """Runs what has not run yet, and shows what it came to, also when it ends early."""
-    from sift_launcher.pilot.arms import parse_shares, trials
-
     if surplus:
         raise click.UsageError(
             f"unexpected {surplus[0]!r}: what the script should get goes after --"
@@ -50,22 +62,12 @@ def run(context: click.Context, /, script: str, surplus: tuple[str, ...], **type
 def _run(
     context: click.Context, pilot: Trials, wanted: Sequence[Trial], metric: Metric | None
 ) -> None:
-    from sift_launcher.cli.show_pilot import say_begin, say_run
-    from sift_launcher.console import say
-    from sift_launcher.errors import JobInterrupted, SiftLaunchError
-    from sift_launcher.pilot.recommend import cannot_sift
-    from sift_launcher.pilot.results import is_control_already, results
-    from sift_launcher.pilot.run import measure
-
     measurements: dict[Trial, Measurement] = {}
     say_begin(pilot.name, pilot.spec.script, len(wanted))
     try:
         for number, trial in enumerate(wanted, 1):
             if is_control_already(trial, measurements):
-                say(
-                    f"{number}/{len(wanted)} {trial.label}: left out, for the share before it had "
-                    "no preference either"
-                )
+                say_left_out(number, len(wanted), trial)
                 continue
             measurements[trial], metric = measure(trial, pilot.run(trial), metric)
             say_run(number, len(wanted), trial, measurements[trial], metric)
@@ -92,11 +94,6 @@ def _report(
     is_complete: bool,
 ) -> None:
     """Shows and keeps what there is; nothing when not even one run was measured."""
-    from sift_launcher.cli.show_pilot import show
-    from sift_launcher.pilot.recommend import recommend
-    from sift_launcher.pilot.report import Report
-    from sift_launcher.pilot.results import Yardstick, results
-
     if metric is None or not measurements:
         return
     typed, spec = context.params, pilot.spec
@@ -124,8 +121,6 @@ def _report(
 
 
 def _check_tolerance(tolerance: float | None) -> None:
-    from sift_launcher.errors import OptionError
-
     if tolerance is not None and not tolerance >= 0:
         raise OptionError(
             f"--tolerance {tolerance:g} is no amount: 0 or more, in the metric's own unit"
@@ -134,9 +129,6 @@ def _check_tolerance(tolerance: float | None) -> None:
 
 def _launch_values(context: click.Context, script: str, typed: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a launch by their names: typed, the project's, or their defaults."""
-    from sift_launcher.cli import cmd_train
-    from sift_launcher.cli.project_settings import with_settings
-
     launch = cmd_train.command
     defaults = launch.make_context("sift-launch", ["./a-script"]).params
     values = {name: typed.get(name, default) for name, default in defaults.items()}
@@ -145,8 +137,6 @@ def _launch_values(context: click.Context, script: str, typed: Mapping[str, Any]
 
 def _metric(typed: Mapping[str, Any], of_project: Mapping[str, str]) -> Metric | None:
     """The metric that was asked for, else the project's if it has one alone."""
-    from sift_launcher.pilot.metric import asked_for
-
     lower_is_better = typed["lower_is_better"]
     if typed["expression"] is not None:
         return asked_for(typed["expression"], lower_is_better=lower_is_better)
@@ -158,11 +148,6 @@ def _metric(typed: Mapping[str, Any], of_project: Mapping[str, str]) -> Metric |
 
 def _spec(script: str, arguments: tuple[str, ...], values: Mapping[str, Any]) -> JobSpec:
     """What all runs have in common. The project's own share and checkpoints are no part of it."""
-    from sift_launcher.cli.to_spec import to_spec
-    from sift_launcher.errors import OptionError
-    from sift_launcher.instances import is_cloud
-    from sift_launcher.plan import check
-
     own = {"keep": None, "beta": None, "no_sift": False, "checkpoint": None}
     spec = to_spec(script, arguments, {**values, **own})
     if is_cloud(spec.instance):
@@ -175,16 +160,6 @@ def _spec(script: str, arguments: tuple[str, ...], values: Mapping[str, Any]) ->
 
 
 def _pilot(spec: JobSpec, wanted: Sequence[Trial], seed_argument: str | None) -> Trials:
-    from sift_launcher.cli.pulling import pull_with_report
-    from sift_launcher.cli.train_here import point_to_account
-    from sift_launcher.errors import ResourceInUse
-    from sift_launcher.local.job import LocalJob
-    from sift_launcher.pilot.arms import check_base
-    from sift_launcher.pilot.run import Trials
-    from sift_launcher.surroundings import gather
-    from sift_launcher.validation import legal_name
-    from smart_sifting.sift_config.job_config import SiftConfig
-
     base = spec.sift_config or SiftConfig()
     check_base(base)
     point_to_account(spec)
@@ -200,10 +175,6 @@ def _pilot(spec: JobSpec, wanted: Sequence[Trial], seed_argument: str | None) ->
 
 
 def _launch(planned: Plan) -> None:
-    from sift_launcher.cli.launch import launch_quietly
-    from sift_launcher.instances import is_container
-    from sift_launcher.local.standby import Standby
-
     instance = planned.request["ResourceConfig"]["InstanceType"]
     with Standby(["docker"] if is_container(instance) else []) as standby:
         launch_quietly(planned, standby)

@@ -36,6 +36,13 @@ def say_run(number: int, runs: int, trial: Trial, measurement: Measurement, metr
         say(metric.caution)
 
 
+def say_left_out(number: int, runs: int, trial: Trial) -> None:
+    """That a control would be the same run once more."""
+    say(
+        f"{number}/{runs} {trial.label}: left out, for the share before it had no preference either"
+    )
+
+
 def show(report: Report, folder: Path, as_json: bool) -> None:
     """The results so far, and what they recommend once they are complete."""
     if as_json:

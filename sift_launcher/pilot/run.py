@@ -1,8 +1,8 @@
 """Running a pilot's trials as jobs of this machine, one after the other.
 
-A trial that has completed is never run again: its job's record is all that a rerun needs. One that
-failed or was stopped keeps its name, its log and its outputs, and is tried again under a further
-name.
+A trial that has completed is never run again: its job's record and outputs are all that a rerun
+needs. One that failed or was stopped keeps its name, its log and its outputs, and is tried again
+under a further name.
 """
 
 from __future__ import annotations
@@ -55,13 +55,14 @@ class Trials:
             attempt += 1
             planned = self.plan(trial, attempt)
             job = LocalJob(planned.name)
+            has_outputs = _archive(planned).exists()
             if not job.exists():
-                if _archive(planned).exists():
-                    continue  # the outputs of a job whose record is gone
+                if has_outputs:
+                    continue  # of a job whose record is gone
                 self.launch(planned)
                 return job
             status = job.describe()["TrainingJobStatus"]
-            if status == "Completed":
+            if status == "Completed" and has_outputs:
                 self._check_same(planned, job)
                 return job
             if status not in ENDED:
@@ -123,10 +124,8 @@ def _archive(planned: Plan) -> Path:
 
 
 def _is_same_code(planned: Plan) -> bool:
-    """Equal contents give equal archives; one that is gone says nothing against them."""
+    """Equal contents give equal archives."""
     before = _archive(planned)
-    if not before.exists():
-        return True
     with tempfile.TemporaryDirectory() as aside:
         now = Path(aside) / before.name
         pack(planned.bundle, now)

@@ -114,6 +114,14 @@ def test_runs_that_have_completed_are_kept_by_the_next_call(cli, pilot, ran):
     assert json.loads((folder(cli) / "pilot.json").read_text()) == told
 
 
+def test_a_run_whose_outputs_are_gone_is_run_again(cli, pilot, ran):
+    pilot(PAYS, "--no-control")
+    shutil.rmtree(cli.results("try-plain").parent)
+    again = pilot(PAYS, "--no-control")
+    assert again.returncode == 0, again.stderr
+    assert ran() == ["plain", "keep 0.5", "plain"]
+
+
 def test_what_was_measured_otherwise_is_not_compared(cli, pilot, ran):
     pilot(PAYS, "--no-control")
     other = pilot(PAYS, "--no-control", arguments=("--epochs", "9"))
