@@ -77,11 +77,11 @@ def test_a_verdict_needs_three_readings_that_are_five_seconds_apart() -> None:
 @pytest.mark.parametrize("missing", ["windows", "steps"])
 def test_without_enough_measured_there_is_no_verdict(missing: str) -> None:
     job = Job(0.002, 0.003)
-    for _ in range(200):
+    for at in range(200):
         job.now += 60.0
-        if missing == "windows":
+        if missing == "windows" or at < 19:
             job.meter.step(0.003 * BATCH, measured=True)
-        else:
+        if missing == "steps" or at < 15:
             job.meter.window_scored(0.002 * BATCH, BATCH)
         assert job.guard.verdict(job.meter) is None
 
@@ -95,13 +95,19 @@ def test_a_busy_moment_of_the_machine_is_no_reason_to_stop() -> None:
         assert job.run(7.5) is None
 
 
-def test_a_step_with_an_evaluation_in_it_does_not_hide_what_steps_cost() -> None:
+def test_steps_with_an_evaluation_in_them_do_not_hide_what_steps_cost() -> None:
     job = Job(0.002, 0.003)
-    for training in [0.003] * 9 + [5.0]:
-        job.training = training
-        job.window()
-    job.training = 0.003
-    assert job.run(60) is not None
+    for at in range(500):
+        job.training = 5.0 if at % 10 == 9 else 0.003
+        verdict = job.window()
+    assert verdict is not None
+
+
+def test_windows_that_others_slow_down_do_not_hide_what_scoring_costs() -> None:
+    job = Job(0.001, 0.003)
+    for at in range(2000):
+        job.scoring = 0.5 if at % 10 == 9 else 0.001
+        assert job.window() is None
 
 
 def test_good_readings_between_bad_ones_forgive_them() -> None:
