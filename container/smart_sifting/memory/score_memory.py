@@ -134,6 +134,14 @@ class ScoreMemory:
             self._score[part] = self._smoothed(self._score[part], self._fresh[part])
         self._fresh.fill(np.nan)
 
+    def scatter(self, generator: np.random.Generator) -> None:
+        """Let each sample begin at another part of a visit.
+
+        Samples of one rate that all began alike would come in step: whole epochs of hard ones,
+        then of easy ones.
+        """
+        self._credit[:] = generator.integers(0, VISIT, len(self), np.int16)
+
     def grow(self, samples: int) -> None:
         """The data set has another length now. New samples are unknown, lost ones forgotten."""
         self._score = _resized(self._score, samples, np.nan)

@@ -63,11 +63,16 @@ class MemorySifter:
         self.steps = 0
         self._settled_steps = 0
         self._memory = ScoreMemory(samples)
+        if losses is not None:
+            self._memory.scatter(np.random.default_rng([config.seed, 0]))
         self._choice = EpochChoice(config.seed)
         self._trained = trained
         self._waiting: list[tuple[Indices, Tensor, Tensor | None]] = []
         self._given: list[Indices] = []
         self._shown = 0
+        # Visits of a sample so far, on average, and the mean loss of the first epoch's samples.
+        self._visits = 0.0
+        self._first_mean: float | None = None
         self._trained_here = False
         self._asks_classes = True
         self._class_counts: tuple[Counts, Counts] | None = None
@@ -201,6 +206,8 @@ class MemorySifter:
             "choice": self._choice.state_dict() if over else self._at_start,
             "given": torch.from_numpy(given),
             "shown": self._shown,
+            "visits": self._visits,
+            "first_mean": self._first_mean,
             "steps": self.steps if over else self._settled_steps,
             "losses": None if self.losses is None else self.losses.describe(),
             "trained": {
@@ -220,6 +227,7 @@ class MemorySifter:
         self._at_start = None if state["over"] else state["choice"]
         self._given = [state["given"].numpy()]
         self._shown = int(state["shown"])
+        self._visits, self._first_mean = state["visits"], state["first_mean"]
         self.steps = self._settled_steps = int(state["steps"])
         described = state["losses"]
         self.losses = None if described is None else StepLosses.from_description(described)
@@ -236,6 +244,7 @@ class MemorySifter:
         else:
             given = np.concatenate(self._given) if self._given else np.empty(0, np.int64)
             self._choice.settle(self._memory, given, self._shown)
+            self._learn_regime(len(given))
         if samples != len(self._memory):
             self._memory.grow(samples)
         # Classes do not change: once all are known, or there are none, there is nothing to ask.
@@ -243,6 +252,14 @@ class MemorySifter:
         self._asks_classes = first or not (self._memory.classes is None or self._memory.all_classes)
         self._given, self._shown, self._trained_here = [], plan.samples, False
         self._at_start = self._choice.state_dict()
+
+    def _learn_regime(self, given: int) -> None:
+        """How far the job has come: what its rule of preference depends on."""
+        self._visits += given / max(1, self._shown)
+        if self._first_mean is None:
+            scores = self._memory.scores
+            known = scores[np.isfinite(scores)]
+            self._first_mean = float(known.mean()) if len(known) else None
 
     def _choose(self, sequence: Indices, plan: EpochPlan, whole: Indices) -> Indices:
         """Those of a sequence that are given after `whole`, of which the delay's come untouched."""
