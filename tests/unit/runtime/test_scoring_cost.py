@@ -11,8 +11,11 @@ from torch import Tensor, nn, tensor
 from torch.nn.functional import cross_entropy
 
 from smart_sifting.loss import Loss
+from smart_sifting.meter import Meter
 from smart_sifting.scoring import EvenScorer, ForwardScorer, Scores
-from smart_sifting.scoring_cost import WindowScorer, rank_correlation
+from smart_sifting.scoring_cost import Way, WindowScorer, rank_correlation
+from smart_sifting.sift_config.job_config import SiftConfig
+from smart_sifting.sifter import Shape, SiftedEpoch, Sifter
 
 ROWS = 8
 BATCHES = 2
@@ -247,6 +250,19 @@ def test_a_job_resumed_before_its_trials_were_over_begins_them_again() -> None:
     resumed_score.calls.clear()
     scored(resumed, 1)
     assert resumed_score.calls == [(ROWS, True)] * BATCHES
+
+
+def test_the_way_settled_on_is_in_a_sifters_state() -> None:
+    def sifter_of(score: Timed) -> Sifter:
+        return Sifter(SiftConfig(keep=0.5), score, meter=Meter(score.clock))
+
+    sifter = sifter_of(Timed(bfloat16=0.6))
+    shape = Shape(640, ROWS)
+    source = iter(torch.rand(640).split(ROWS))
+    list(SiftedEpoch(sifter, source, sifter.plan(shape), shape))
+    resumed = sifter_of(Timed(bfloat16=2.0))
+    resumed.load_state_dict(sifter.state_dict())
+    assert sifter.score.way == resumed.score.way == Way(bfloat16=True)
 
 
 def test_what_scores_nothing_has_no_cheaper_way() -> None:
