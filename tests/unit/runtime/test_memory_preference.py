@@ -1,0 +1,109 @@
+"""How much more often one sample is visited than another."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from smart_sifting.memory.preference import strength_after, visit_rates
+from smart_sifting.memory.score_memory import NO_CLASS
+
+NAN, INF = float("nan"), float("inf")
+
+
+def test_the_rate_is_highest_at_half_of_the_first_epochs_mean_loss():
+    losses = np.linspace(0, 8, 161, dtype=np.float32)
+    scores = np.concatenate([np.zeros(200, np.float32), losses])
+    rates = visit_rates(scores, strength=0.8, first_mean=2.0)[200:]
+    assert losses[rates.argmax()] == 1.0
+    assert (np.diff(rates[:21]) > 0).all()
+    assert (np.diff(rates[20:]) < 0).all()
+
+
+def test_a_rate_follows_the_spread_of_a_coin():
+    # Peak 1: q is 1, 1/2, 1/4 and 1/16, its spread 0, 1/2, sqrt(3)/4 and sqrt(15)/16.
+    spreads = np.array([0, 0, 0, 0.5, math.sqrt(3) / 4, math.sqrt(15) / 16])
+    rates = visit_rates(np.float32([0, 0, 0, 1, 2, 4]), strength=1.0, first_mean=2.0)
+    assert rates.tolist() == pytest.approx((spreads / spreads.mean()).tolist(), rel=1e-6)
+
+
+def test_small_losses_are_preferred_by_their_roots():
+    rates = visit_rates(np.float32([0.01, 0.04, 0.0]), strength=1.0, first_mean=100.0)
+    assert rates[1] / rates[0] == pytest.approx(2, rel=0.01)
+
+
+def test_confidently_wrong_samples_get_less_than_undecided_ones():
+    """20 % flipped labels must not be what an epoch is made of."""
+    scores = np.float32([0.2] * 8 + [3.5] * 2)
+    rates = visit_rates(scores, strength=0.8, first_mean=1.75)
+    assert rates[9] < 1 < rates[0]
+
+
+def test_high_losses_are_not_suspect_as_long_as_most_are_high():
+    scores = np.float32([5.0, 6.0, 6.5, 7.0, 8.0])
+    rates = visit_rates(scores, strength=0.8, first_mean=6.5)
+    assert rates.argmax() == 2
+    assert rates.min() > 0.97
+
+
+def test_without_a_first_epoch_the_median_is_preferred():
+    rates = visit_rates(np.float32([0.5, 1.0, 3.0]), strength=0.5, first_mean=None)
+    assert rates.argmax() == 1
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.8])
+def test_no_rate_is_further_below_the_mean_than_the_strength(strength):
+    rates = visit_rates(np.float32([0.0, 0.0, 1.0]), strength=strength, first_mean=2.0)
+    assert rates.tolist() == pytest.approx([1 - strength, 1 - strength, 1 + 2 * strength])
+
+
+def test_without_strength_all_rates_are_one():
+    rates = visit_rates(np.float32([0.0, 0.3, 7.0]), strength=0.0, first_mean=2.0)
+    assert rates.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [[NAN] * 3, [NAN, INF, NAN], [0.0] * 3, [-2.0, -1.0, 0.0], [2.5] * 3, []],
+    ids=["unknown", "not finite", "learned", "below zero", "constant", "empty"],
+)
+def test_what_tells_nothing_apart_has_the_mean_rate(scores):
+    rates = visit_rates(np.float32(scores), strength=0.8, first_mean=2.0)
+    assert rates.tolist() == pytest.approx([1.0] * len(scores))
+
+
+def test_the_unknown_have_the_mean_rate_and_the_known_share_theirs():
+    rates = visit_rates(np.float32([NAN, 0.0, INF, 1.0]), strength=0.8, first_mean=2.0)
+    assert rates.tolist() == pytest.approx([1.0, 0.2, 1.0, 1.8])
+
+
+def test_the_mean_is_one_whatever_the_losses():
+    scores = np.random.default_rng(0).gamma(0.3, 1.0, 300_000).astype(np.float32)
+    rates = visit_rates(scores, strength=0.8, first_mean=1.0)
+    assert rates.mean(dtype=np.float64) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_preference_is_whole_for_four_visits_and_gone_after_eight():
+    strengths = [strength_after(visits) for visits in (0, 4, 5, 6, 8, 100)]
+    assert strengths == pytest.approx([0.8, 0.8, 0.6, 0.4, 0, 0])
+
+
+def test_no_class_falls_below_the_floor_and_the_others_give_way():
+    scores = np.repeat(np.float32([0.0, 0.1, 1.0]), 30)
+    classes = np.repeat(np.array([2, 60000, NO_CLASS], np.uint16), 30)
+    plain = visit_rates(scores, strength=0.8, first_mean=2.0)
+    lifted = visit_rates(scores, strength=0.8, first_mean=2.0, classes=classes, floor=0.5)
+    assert plain[0] == pytest.approx(0.2)
+    assert lifted[0] == pytest.approx(0.5)
+    assert (lifted[30:] / plain[30:]).tolist() == pytest.approx([2.5 / 2.8] * 60)
+    assert lifted.mean() == pytest.approx(1, abs=1e-6)
+
+
+def test_giving_way_pushes_no_other_class_below_the_floor():
+    scores = np.repeat(np.float32([0.0, 0.2, 1.0]), 30)
+    classes = np.repeat(np.arange(3, dtype=np.uint16), 30)
+    lifted = visit_rates(scores, strength=0.5, first_mean=2.0, classes=classes, floor=0.98)
+    means = lifted.reshape(3, 30).mean(axis=1).tolist()
+    assert means == pytest.approx([0.98, 0.98, 1.04], abs=1e-5)
