@@ -15,6 +15,8 @@ from pathlib import Path
 
 from benchmarks.sifting import data, report
 from benchmarks.sifting.arms import DEFAULT, Arm, arm
+from benchmarks.sifting.page import claims
+from benchmarks.sifting.results import RESULTS, read_all
 from benchmarks.sifting.runner import Found, Job, recalled, run_all
 from benchmarks.sifting.workloads import WORKLOADS
 
@@ -25,7 +27,7 @@ MOST_SEEDS = 10
 def main(words: list[str] | None = None) -> int:
     args = parse(words)
     if args.names == ["claims"]:
-        print("\n".join(report.claims(report.read_all(args.results))))
+        print("\n".join(claims(read_all(args.results))))
         return 0
     own = dict(each.split("=", 1) for each in args.data)
     complete = True
@@ -54,7 +56,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data", action="append", default=[], metavar="SET=FOLDER", help="your own copy of a set"
     )
-    parser.add_argument("--results", type=Path, default=report.RESULTS, metavar="FOLDER")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
     args = parser.parse_args(words)
     args.names = args.names or list(WORKLOADS)
     args.jobs = args.jobs or ((os.cpu_count() or 1) if args.size == "cpu" else 1)

@@ -92,7 +92,7 @@ class Job:
             sorted((name, str(value)) for name, value in self.options.items()),
             self.arm.launch,
             torch.__version__,
-            machine(),
+            this_machine(),
             _code_of(SCRIPTS),
             _code_of(ROOT / "container/smart_sifting") if self.arm.sifted else "",
         ]
@@ -165,6 +165,12 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
+def this_machine() -> dict[str, Any]:
+    """The machine in words, its GPU among them where torch finds one."""
+    gpu = {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
+    return machine() | gpu
+
+
 def _run_and_keep(job: Job, kept: Path) -> Found | str:
     try:
         found = run(job)
@@ -181,8 +187,8 @@ def _run_and_keep(job: Job, kept: Path) -> Found | str:
 def _launch(arguments: list[str], env: Mapping[str, str]) -> str:
     result = subprocess.run([LAUNCH, *arguments], env=env, capture_output=True, text=True)
     if result.returncode != 0:
-        words = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
-        raise JobFailed(" / ".join(words[-2:]))
+        words = (result.stdout + result.stderr).split("\n")
+        raise JobFailed(next((line.strip() for line in reversed(words) if line.strip()), "no word"))
     return result.stdout
 
 

@@ -86,7 +86,7 @@ WORKLOADS: dict[str, Workload] = {
             "width": 32,
             "layers": 1,
             "length": 128,
-            "limit": 12_000,
+            "limit": 11_000,
             "test-limit": 10_000,
             "epochs": 6,
             "lr": 2e-3,

@@ -111,15 +111,14 @@ def main() -> None:
     device = start(args)
 
     images, labels = read(args.data_dir, "train", args.limit)
-    pixels = images.float() / 255
-    mean, std = pixels.mean((0, 2, 3), keepdim=True), pixels.std((0, 2, 3), keepdim=True)
+    some = images[:10_000].float() / 255
+    mean, std = some.mean((0, 2, 3), keepdim=True), some.std((0, 2, 3), keepdim=True)
     if args.flipped:
         labels = flip_labels(labels, args.flipped)
     chosen = long_tail(labels, args.imbalance) if args.imbalance > 1 else torch.arange(len(labels))
     chosen = chosen[random_share(len(chosen), args.share)]
-    dataset = (Augmented if args.augment else Counted)(
-        ((pixels - mean) / std)[chosen].contiguous(), labels[chosen]
-    )
+    inputs = (images[chosen].float() / 255 - mean) / std
+    dataset = (Augmented if args.augment else Counted)(inputs.contiguous(), labels[chosen])
 
     model = ResNet(images.shape[1], args.width, args.depths, args.stem_stride)
     model.to(device, memory_format=torch.channels_last)

@@ -1,0 +1,200 @@
+"""The results as a markdown page, and as the lines that a README may claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.sifting.arms import OURS
+from benchmarks.sifting.results import Result, metric_of, stem, table_of
+from benchmarks.sifting.summary import SHORTENED, Comparison, Summary, Table
+
+_COLUMNS = {
+    "full": "full training",
+    "memory-0.5": "ours, memory",
+    "forward-0.5": "ours, forward",
+    "shortened-0.5": "plain, shortened",
+    "random-0.5": "plain, random share",
+    "aws-0.5": "AWS's rule",
+    "selective-backprop": "SelectiveBackprop",
+    "infobatch": "InfoBatch",
+}
+
+
+def page(results: Sequence[Result]) -> str:
+    """All results as one markdown page."""
+    lines = [
+        "# Sifting, measured",
+        "",
+        "Every arm runs the same script from the same seeds, interleaved, in jobs of their own",
+        "through `sift-launch`. `make bench-sifting` and `make bench-sifting-full` write this",
+        "page, `ARGS='cifar10 --arms full,memory-0.5 --seeds 0,1'` narrows them.",
+        "",
+        "- *plain, shortened* is the control that counts: fewer epochs, the schedule fitted.",
+        "- *forward-equivalents*: 1 for a sample that is scored, 3 for one that is trained on.",
+        "- *saved at equal result*: against the shortened plain training that is as good,",
+        "  interpolated between those measured; ≥ where none was as good.",
+        "- *beside a peer*: our arms and full training, interpolated, where the peer stands.",
+        "- SelectiveBackprop is our own code after Composer's documentation, with its defaults:",
+        "  `mosaicml` 0.32.1 asks for torch before 2.7.1 and does not install beside this one.",
+        "- InfoBatch is its authors' package, fetched and run beside, with its defaults.",
+        '- AWS\'s rule runs in our runtime (`acceptance` "probabilistic"); its loader had no true',
+        "  length, so the script's schedule stays as long as without it.",
+    ]
+    if results:
+        lines += ["", "## At half of the samples", "", *_overview(results)]
+        lines += ["", "The score, and the part of full training's time that it took."]
+    for result in results:
+        lines += ["", *_section(result)]
+    return "\n".join(lines) + "\n"
+
+
+def claims(results: Sequence[Result]) -> list[str]:
+    """One line a workload and arm of ours, each with the command that measures it, and one on all
+    comparisons."""
+    lines = []
+    found: list[Comparison] = []
+    for result in results:
+        table = table_of(result)
+        found += table.comparisons()
+        full = table.get("full")
+        lines += [
+            f"- {_title(result)}, {each.arm.label}: {_score(each, result)} "
+            f"{metric_of(result).unit} in {_share(table.cost(each), table.cost(full))} "
+            f"of full training's time (full: {_score(full, result)}); saved at equal result: "
+            f"{_saving(table, each)} (`{result['command']}`, {result['date'][:10]})"
+            for each in table.arms
+            if full and each.arm.family in OURS
+        ]
+    for who, chosen in (
+        ("plain training shortened to the same time", [c for c in found if c.other == SHORTENED]),
+        ("a peer in the same time", [c for c in found if c.other != SHORTENED]),
+    ):
+        held = sum(each.holds for each in chosen)
+        lines.append(f"- No worse than {who}, within one standard error: {held} of {len(chosen)}.")
+    return lines
+
+
+def _overview(results: Sequence[Result]) -> list[str]:
+    """What the arms came to where a share of a half was asked for: the score, and the part of
+    full training's time that it took."""
+    lines = [
+        f"| workload | {' | '.join(_COLUMNS.values())} |",
+        "|---" * (1 + len(_COLUMNS)) + "|",
+    ]
+    for result in results:
+        table = table_of(result)
+        arms = [table.get(name) for name in _COLUMNS]
+        cells = [_cell(each, table, result) if each else "" for each in arms]
+        lines.append(f"| {_title(result)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _cell(summary: Summary, table: Table, result: Result) -> str:
+    full = table.get("full")
+    time = f" ({_share(table.cost(summary), table.cost(full))})" if full else ""
+    return f"{summary.score:.{metric_of(result).digits}f}{time}"
+
+
+def _title(result: Result) -> str:
+    return str(result["title"]) + ("" if result["size"] == "cpu" else " (full size)")
+
+
+def _section(result: Result) -> list[str]:
+    table = table_of(result)
+    metric = metric_of(result)
+    where = result["machine"]
+    names = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    options = ", ".join(f"{name} {_plain(value)}" for name, value in result["options"].items())
+    lines = [
+        f"## {_title(result)}",
+        "",
+        f"{result['date'][:10]}, {where['cores']} cores ({where['cpu']})"
+        f"{', ' + where['gpu'] if 'gpu' in where else ''}, load "
+        f"{result['load_before']} before it began, {names}: `{result['command']}`",
+        "",
+        f"{options}." + ("" if result["data"]["genuine"] else " **Not the genuine data.**"),
+        "",
+        f"![{result['title']}]({stem(result)}.svg)",
+        "",
+        f"| arm | {metric.printed}, {metric.unit} | sd | worst class | runs | samples "
+        "| forward-equivalents | loaded | seconds | CPU seconds | of full "
+        "| saved at equal result | the same in forward-equivalents |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        *(_row(each, table, result) for each in table.arms),
+    ]
+    for name, reason in result["missing"].items():
+        lines += ["", f"Not had: {name}: {reason}"]
+    return [*lines, "", *_verdicts(result)]
+
+
+def _row(summary: Summary, table: Table, result: Result) -> str:
+    full = table.get("full")
+    label = summary.arm.label
+    wanted = {"memory": "memory", "forward": "forward", "aws": "forward"}.get(summary.arm.family)
+    if wanted and summary.tiers != (wanted,):
+        label += f" (**tier {', '.join(summary.tiers)}**)"
+    cells = [
+        label,
+        _score(summary, result),
+        f"{summary.deviation:.{metric_of(result).digits}f}",
+        "" if summary.worst_class is None else f"{summary.worst_class:.1f}",
+        str(summary.runs),
+        _count(summary.samples, full.samples if full else None),
+        _count(summary.forwards, full.forwards if full else None),
+        _count(summary.loaded, full.loaded if full else None),
+        f"{summary.seconds:.1f}",
+        f"{summary.cpu_seconds:.1f}",
+        _share(table.cost(summary), table.cost(full)) if full else "",
+        *(
+            "" if summary.arm.family in ("full", "shortened") else _saving(by, summary)
+            for by in (table, table_of(result, "forwards"))
+        ),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _verdicts(result: Result) -> list[str]:
+    """One line a comparison, by the time that was measured and by the forward-equivalents, which
+    do not depend on what else the machine did."""
+    digits = metric_of(result).digits
+    said: dict[tuple[str, str], list[str]] = {}
+    for by, table in (
+        ("time", table_of(result)),
+        ("forward-equivalents", table_of(result, "forwards")),
+    ):
+        for each in table.comparisons():
+            said.setdefault((each.ours, each.other), []).append(
+                f"{each.lead:+.{digits}f} ± {each.error:.{digits}f} at "
+                f"{'no more' if each.costs_as_full else 'equal'} {by} ({_verdict(each)})"
+            )
+    return [f"- {ours} beside {other}: {'; '.join(words)}" for (ours, other), words in said.items()]
+
+
+def _verdict(each: Comparison) -> str:
+    if each.lead > each.error:
+        return "better"
+    return "equal" if each.holds else "**worse**"
+
+
+def _score(summary: Summary, result: Result) -> str:
+    digits = metric_of(result).digits
+    return f"{summary.score:.{digits}f} ± {summary.error:.{digits}f}"
+
+
+def _saving(table: Table, summary: Summary) -> str:
+    saved = table.saved(summary)
+    if saved is None:
+        return "worse than the shortest plain run"
+    return f"{'≥ ' if saved.at_least else ''}{100 * saved.share:.0f} %"
+
+
+def _count(value: float, whole: float | None) -> str:
+    return f"{value:,.0f}" + (f" ({_share(value, whole)})" if whole else "")
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %"
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
