@@ -64,13 +64,14 @@ def test_without_strength_all_rates_are_one():
     assert rates.tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("first_mean", [2.0, None])
 @pytest.mark.parametrize(
     "scores",
     [[NAN] * 3, [NAN, INF, NAN], [0.0] * 3, [-2.0, -1.0, 0.0], [2.5] * 3, []],
     ids=["unknown", "not finite", "learned", "below zero", "constant", "empty"],
 )
-def test_what_tells_nothing_apart_has_the_mean_rate(scores):
-    rates = visit_rates(np.float32(scores), strength=0.8, first_mean=2.0)
+def test_what_tells_nothing_apart_has_the_mean_rate(scores, first_mean):
+    rates = visit_rates(np.float32(scores), strength=0.8, first_mean=first_mean)
     assert rates.tolist() == pytest.approx([1.0] * len(scores))
 
 
