@@ -77,6 +77,7 @@ def test_a_verdict_needs_three_readings_that_are_five_seconds_apart() -> None:
 @pytest.mark.parametrize("missing", ["windows", "steps"])
 def test_without_enough_measured_there_is_no_verdict(missing: str) -> None:
     job = Job(0.002, 0.003)
+    job.meter.fetched(BATCH)
     for at in range(200):
         job.now += 60.0
         if missing == "windows" or at < 19:
