@@ -29,7 +29,7 @@ def main(words: list[str] | None = None) -> int:
     if args.names == ["claims"]:
         print("\n".join(claims(read_all(args.results))))
         return 0
-    own = dict(each.split("=", 1) for each in args.data)
+    own = {name: folder for name, _, folder in (each.partition("=") for each in args.data)}
     complete = True
     for name in args.names:
         try:
@@ -67,7 +67,8 @@ def parse(words: list[str] | None) -> argparse.Namespace:
         parser.error(str(wrong))
     if args.names != ["claims"] and (unknown := set(args.names) - WORKLOADS.keys()):
         parser.error(f"no workload {sorted(unknown)[0]}: there are {known}")
-    if strange := [each for each in args.data if each.partition("=")[0] not in data.DATA_SETS]:
+    pairs = [each.partition("=") for each in args.data]
+    if strange := ["".join(each) for each in pairs if each[0] not in data.DATA_SETS or not each[2]]:
         parser.error(f"--data {strange[0]}: write SET=FOLDER, SET of {', '.join(data.DATA_SETS)}")
     return args
 

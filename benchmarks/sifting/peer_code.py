@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,8 @@ REPOSITORY = "https://github.com/NUS-HPC-AI-Lab/InfoBatch"
 COMMIT = "8bbb012c256c9eb4de3bb209f8a5e73899de8d02"
 SHA256 = "bcb2a42551bbdfd56bc08bf155d1c0f464a04049d208577dcc43808f9b6e0499"
 """Of its one module."""
+
+QUIET = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
 
 
 class PeerMissing(Exception):
@@ -43,7 +46,7 @@ def _clone(folder: Path) -> None:
             ["git", "clone", "--quiet", REPOSITORY, str(clone)],
             ["git", "-C", str(clone), "checkout", "--quiet", COMMIT],
         ):
-            result = subprocess.run(command, capture_output=True, text=True)
+            result = subprocess.run(command, env=QUIET, capture_output=True, text=True)
             if result.returncode != 0:
                 reason = result.stderr.strip().splitlines()[-1:]
                 raise PeerMissing(f"InfoBatch's source is not to be had: {' '.join(reason)}")
