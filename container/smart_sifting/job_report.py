@@ -55,6 +55,10 @@ class Pass(Protocol):
     def waiting(self) -> int:
         """Samples that were kept and have not been given yet."""
 
+    @property
+    def repeatable(self) -> int:
+        """Batches that it has given, and would give again if it were begun again; 0 once over."""
+
 
 class JobReport:
     """Collects what the loaders of this process do, and writes `receipt.json` in the job's output.
@@ -132,6 +136,8 @@ class JobReport:
         for their batch will not come.
         """
         meter = self.meter.state_dict()
+        running = [given for each in self.passes if (given := each.repeatable)]
+        again = {"batches": running[0] if len(running) == 1 else 0, "epochs": meter["epochs"]}
         meter["epochs"] -= sum(each.unfinished for each in self.passes)
         meter["left_over"] += sum(each.waiting for each in self.passes)
         return {
@@ -141,6 +147,7 @@ class JobReport:
             "notes": list(self.notes),
             "resumed": [[each.step, each.lost_steps, each.lost_seconds] for each in self.resumed],
             "meter": meter,
+            "again": again,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -150,6 +157,7 @@ class JobReport:
         self.notes = [*state["notes"], *(each for each in self.notes if each not in state["notes"])]
         self.resumed = [Resumed(*each) for each in state["resumed"]]
         self.meter.load_state_dict(state["meter"])
+        self.meter.expect_again(**state["again"])
         self._given_before, self._epochs_before = self.meter.batches_given, self.meter.epochs
 
     def say(self, line: str) -> None:

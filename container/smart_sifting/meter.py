@@ -29,6 +29,17 @@ COUNTERS = (
 )
 """The attributes of a meter that are plain numbers."""
 
+_COUNTED_OF_BATCHES = ("seen", "kept", "batches_seen", "batches_given")
+
+
+@dataclass(frozen=True)
+class _Again:
+    """What is counted once so many batches have been given and no more steps were taken."""
+
+    batches_given: int
+    steps: int
+    counted: dict[str, int]
+
 
 @dataclass
 class Meter:
@@ -79,6 +90,7 @@ class Meter:
     told: Callable[[str], None] | None = None
     _offered: int = 0
     _stride: int = 1
+    _again: _Again | None = None
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -92,6 +104,10 @@ class Meter:
         """A fetched batch that is given as the loader made it."""
         self.batches_given += 1
         self.kept += samples
+        again = self._again
+        if again and (again.batches_given, again.steps) == (self.batches_given, self.steps):
+            for name, value in again.counted.items():
+                setattr(self, name, value)
         self._tell()
 
     def sifted_batch(
@@ -196,6 +212,25 @@ class Meter:
         self.window_costs = deque(state["window_costs"], maxlen=WINDOWS_REMEMBERED)
         self.classes = {label: list(counts) for label, counts in state["classes"].items()}
         self.history = [HistoryPoint(*point) for point in state["history"]]
+
+    def expect_again(self, batches: int, epochs: int) -> None:
+        """The last `batches` are counted, and may come once more: a resumed script passes over
+        those of its epoch that it has trained on. If it takes no step on them they count once.
+
+        Args:
+            batches: of the epoch that was interrupted.
+            epochs: counted once they have come again.
+        """
+        counted = {name: getattr(self, name) for name in _COUNTED_OF_BATCHES}
+        again = _Again(self.batches_given + batches, self.steps, counted | {"epochs": epochs})
+        self._again = again if batches else None
+
+    def trial(self) -> Meter:
+        """Counts apart, until it is known whether they count."""
+        meter = Meter()
+        if self._again is not None:
+            meter.expect_again(self._again.batches_given - self.batches_given, epochs=0)
+        return meter
 
     def unsifted_step(self) -> tuple[float, float] | None:
         """What a full batch costs in (training, data) seconds; None if no step was measured.

@@ -241,6 +241,11 @@ class SiftedEpoch:
         """Samples that were kept and have not been given yet."""
         return self._waiting
 
+    @property
+    def repeatable(self) -> int:
+        """Batches that would be given again if it were begun again: it would choose others."""
+        return 0
+
     def __iter__(self) -> Iterator[Any]:
         return self
 

@@ -15,7 +15,7 @@ from sift_launcher.errors import OptionError, SiftConfigError
 from sift_launcher.job_spec import S3, Channel, HyperParameter
 from sift_launcher.local.machine import MachineShare
 from smart_sifting.errors import SiftConfigValidationException
-from smart_sifting.sift_config.job_config import SiftConfig
+from smart_sifting.sift_config.job_config import AUTO, LEAST_AUTO, SiftConfig
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([bkmgt]?)b?", re.IGNORECASE)
 _PLATFORM = re.compile(r"linux/[a-z0-9_]+(/v\d+)?")
@@ -87,7 +87,7 @@ def machine_share(
 
 
 def sift_config(
-    keep: float | None,
+    keep: float | str | None,
     beta: float | None,
     sift_delay: int | None,
     text: str | None,
@@ -106,22 +106,26 @@ def sift_config(
         return None
     if keep is not None and beta is not None:
         raise SiftConfigError(
-            f"--keep {keep:g} and --beta {beta:g} say the same thing twice (keep = 1/(1+beta)): "
-            "give one of them"
+            f"--keep {_typed(keep)} and --beta {beta:g} say the same thing twice "
+            "(keep = 1/(1+beta)): give one of them"
         )
     base = SiftConfig() if text is None else _parsed(text)
     try:
         if beta is not None:
             keep = SiftConfig.parse({"beta_value": beta}).keep
         changes: dict[str, Any] = {"keep": keep, "sift_delay": sift_delay, "loss": loss}
+        if keep is not None:
+            changes |= {"auto": keep == AUTO, "keep": LEAST_AUTO if keep == AUTO else keep}
         return replace(base, **{key: each for key, each in changes.items() if each is not None})
     except SiftConfigValidationException as error:
         typed = ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in given.items()
-            if value is not None
+            f"{name} {_typed(value)}" for name, value in given.items() if value is not None
         )
         raise SiftConfigError(f"{typed}: {error}") from error
+
+
+def _typed(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _at_home(place: str) -> str:

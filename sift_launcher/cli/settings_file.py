@@ -19,10 +19,12 @@ from typing import Any
 
 import click
 
+from sift_launcher.cli.share import Share
 from sift_launcher.errors import SettingsFileError
 from sift_launcher.instances import is_cloud, means_something
 from sift_launcher.job_spec import S3, Channel
 from sift_launcher.paths import absolute
+from smart_sifting.sift_config.job_config import AUTO
 
 NAMES = ("sift.toml", "pyproject.toml")
 PROFILES = "profiles"
@@ -251,6 +253,10 @@ class _Reader:
             if not isinstance(value, int | float) or isinstance(value, bool):
                 raise self._wrong(shown, value, "a number")
             return float(value)
+        if isinstance(option.type, Share):
+            if value != AUTO and (not isinstance(value, int | float) or isinstance(value, bool)):
+                raise self._wrong(shown, value, f'a number, or "{AUTO}"')
+            return value if value == AUTO else float(value)
         if not isinstance(value, str):
             raise self._wrong(shown, value, _TEXT)
         is_file = key == "sift-config" and not value.lstrip().startswith("{")

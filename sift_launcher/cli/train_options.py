@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sift_launcher import __version__
+from sift_launcher.cli.share import Share
 from sift_launcher.job_spec import DEFAULT_MAX_RUN_SECONDS
 
 
@@ -123,7 +124,11 @@ SECTIONS: dict[str, tuple[click.Option, ...]] = {
         option("--tag", multiple=True, metavar="KEY=VALUE", help="A tag of the job."),
     ),
     "Sifting": (
-        option("--keep", type=float, help="The share of samples to train on.  [default: 0.5]"),
+        option(
+            "--keep",
+            type=Share(),
+            help="The share of samples to train on; auto: as the job learns.  [default: 0.5]",
+        ),
         option("--beta", type=float, help="The same in AWS's terms: 1/keep - 1."),
         option(
             "--sift-delay", type=int, metavar="STEPS", help="Steps with all data before sifting."

@@ -248,8 +248,8 @@ class Keeper:
 
     @property
     def resumes(self) -> bool:
-        """Whether a state is there to be taken up."""
-        return self._staged is not None
+        """Whether the state of a loader is there to be taken up."""
+        return self._staged is not None and bool(self._staged["sifters"])
 
     @property
     def can_resume(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,10 +23,11 @@ from smart_sifting.discovery.agreement import agreed
 from smart_sifting.discovery.backwards import Backwards
 from smart_sifting.discovery.epochs import WatchedEpoch
 from smart_sifting.discovery.program import NotTraceable, Program, program_of
-from smart_sifting.discovery.schedules import positions, stretch
+from smart_sifting.discovery.schedules import Positions, keep_pace, positions, stretch
 from smart_sifting.discovery.tape import Tape
 from smart_sifting.discovery.user_loss import load_loss
 from smart_sifting.discovery.watch import (
+    MIXED,
     OptimizerTurns,
     Role,
     Verdict,
@@ -39,6 +41,7 @@ from smart_sifting.errors import SiftingError
 from smart_sifting.job_report import JobReport
 from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.memory.index_pass import Choose, indexable
+from smart_sifting.memory.known_data import KnownData
 from smart_sifting.memory.sifter import MemorySifter
 from smart_sifting.memory.source import Indices
 from smart_sifting.memory.trained_batches import TrainedBatches
@@ -75,7 +78,9 @@ class Discoverer:
         self._watching: set[int] = set()
         self._nothing_to_sift = False
         self._trained_on: list[DataName] = []
-        self._memories: dict[str, MemorySifter] = {}
+        self._known = KnownData()
+        # Loaders whose batches have been given since an optimizer stepped last.
+        self._since_step: list[Watch] = []
         self._backwards = Backwards(self._on_training_step)
         report.meter.listener = report.tick
         os.register_at_fork(after_in_child=self._in_forked_child)
@@ -89,12 +94,15 @@ class Discoverer:
             return source
         try:
             watch = self.watch(loader)
-            self._recall(loader, watch)
+            self._begun(loader, watch)
             plan = self.plan(loader, watch)
         except Exception as failure:  # noqa: BLE001 - a loader of a kind we have not met
             self.report.note(f"a {type(loader).__name__} is left alone: {describe(failure)}")
             return source
-        return WatchedEpoch(self, loader, watch, plan, source)
+        epoch = WatchedEpoch(self, loader, watch, plan, source)
+        if isinstance(watch.sifter, MemorySifter):
+            watch.sifter.claim(epoch)
+        return epoch
 
     def choose(self, loader: DataLoader[Any]) -> Choose | None:
         """How the pass that begins over a loader is chosen from its first sample on, if it is."""
@@ -102,18 +110,49 @@ class Discoverer:
             return None
         try:
             watch = self.watch(loader)
-            self._recall(loader, watch)
-            sifter = watch.sifter
-            if not isinstance(sifter, MemorySifter) or not may_train(watch.modules):
-                return None
+            sifter = self._begun(loader, watch)
             plan = self.plan(loader, watch)
-            if plan is None:
+            if sifter is None or plan is None:
                 return None
-            choose = sifter.chooser(plan, len(loader.dataset))  # type: ignore[arg-type]
+            choose = sifter.chooser(plan)
         except Exception as failure:  # noqa: BLE001 - as above
             self.report.note(f"a {type(loader).__name__} is left alone: {describe(failure)}")
             return None
         return lambda sequence: self._chosen(choose, sequence)
+
+    def _begun(self, loader: DataLoader[Any], watch: Watch) -> MemorySifter | None:
+        """The memory of a loader whose next epoch of training has begun with this call, or by an
+        earlier one; None if it has none, or this is no pass for training."""
+        self._recall(loader, watch)
+        sifter = watch.sifter
+        samples = self.shape(loader).samples
+        if self.config.keep == 1 or samples is None:
+            return None
+        if not isinstance(sifter, MemorySifter) or not may_train(watch.modules):
+            return None
+        before = sifter.keep
+        sifter.begin_epoch(len(loader.dataset), samples)  # type: ignore[arg-type]
+        if sifter.keep != before:
+            self._new_share(loader, watch, sifter)
+        return sifter
+
+    def _new_share(self, loader: DataLoader[Any], watch: Watch, sifter: MemorySifter) -> None:
+        """A job that chooses its share goes on with less."""
+        self._pace_schedules(loader, watch, sifter)
+        self.report.say(
+            f"keep auto: {sifter.keep:.0%} of the samples from epoch "
+            f"{self.report.meter.epochs + 1} on, for the others have little left to teach"
+        )
+
+    def _pace_schedules(
+        self, loader: DataLoader[Any], watch: Watch, sifter: MemorySifter
+    ) -> None:
+        """Schedules were built for epochs of all samples: fewer steps must take them as far."""
+        self.report.keep = sifter.keep
+        plan = sifter.plan(self.shape(loader))
+        if plan is not None:
+            before = Positions() if watch.schedules is None else watch.schedules
+            keep_pace(self.plain_length(loader) / plan.batches, before, self.report.meter.epochs)
 
     def _chosen(self, choose: Choose, sequence: Indices) -> Indices:
         try:
@@ -138,7 +177,7 @@ class Discoverer:
         self.tape.stop()
         self._hook.remove()
         self._backwards.close()
-        for each in self._memories.values():
+        for each in self._known:
             each.forget_losses()
 
     # -- what the watched epochs ask -----------------------------------------------------------
@@ -166,7 +205,8 @@ class Discoverer:
 
     def _first_plan(self, loader: DataLoader[Any]) -> EpochPlan | None:
         """A loader's first epoch, had the job not been interrupted."""
-        return planned_epoch(self.config, self.shape(loader), self.config.sift_delay)
+        config = replace(self.config, keep=1.0) if self.config.auto else self.config
+        return planned_epoch(config, self.shape(loader), config.sift_delay)
 
     @property
     def resumes(self) -> bool:
@@ -176,7 +216,7 @@ class Discoverer:
 
     def begin_watching(self, watch: Watch) -> None:
         self._watching.add(id(watch))
-        if watch.schedules is None and watch.told is not None:
+        if watch.schedules is None and (watch.told is not None or self.config.auto):
             watch.schedules = positions()
         self.tape.start()
 
@@ -189,10 +229,12 @@ class Discoverer:
     def sifted(self, watch: Watch) -> None:
         """The script is about to get a sifted batch."""
         self._latest = watch
+        if all(watch is not each for each in self._since_step):
+            self._since_step.append(watch)
 
     def hand_out(self, batch: Any, rows: int, watch: Watch) -> None:
-        """The script is about to get this batch, untouched."""
-        self._latest = watch
+        """The script is about to get this batch, which the tape follows."""
+        self.sifted(watch)
         self._batch = (batch, rows)
         watch.handed += 1
         if not self.tape.running:
@@ -227,7 +269,7 @@ class Discoverer:
         watch.limited = watch.role is Role.TRAINING and world_size() > 1
         if isinstance(watch.sifter, MemorySifter):
             watch.sifter.forget_losses()
-            self._memories.pop(str(data_of(loader)), None)
+            self._known.forget(watch.sifter)
         watch.read_with(None)
         watch.role, watch.scorer, watch.sifter = Role.PASSED, None, None
         self._nothing_to_sift = True
@@ -249,11 +291,13 @@ class Discoverer:
     def _on_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         self.steps += 1
         self.turns.stepped(optimizer)
-        if self._latest is None:
-            return
-        self._latest.steps += 1
-        if isinstance(self._latest.sifter, MemorySifter):
-            self._latest.sifter.stepped()
+        if not self._since_step and self._latest is not None:
+            self._since_step.append(self._latest)
+        for watch in self._since_step:
+            watch.steps += 1
+            if isinstance(watch.sifter, MemorySifter):
+                watch.sifter.stepped()
+        self._since_step.clear()
 
     def _on_backward(self, root: Tensor) -> None:
         start = self.report.meter.clock()
@@ -280,10 +324,20 @@ class Discoverer:
             return
         watch: Watch = handed.loader
         watch.backwards += 1
+        if self._latest is not None and watch is not self._latest:
+            self._mix(watch, self._latest)
         watch.look_ahead.observe(watch.ordinals[handed.number], watch.handed)
         watch.observe(program, handed, root)
         if watch.scorer is not None and watch.candidate is not None:
             self.program = watch.candidate, watch.rows
+
+    def _mix(self, *watches: Watch) -> None:
+        """A step on one loader's batch began when another's had been given since: nobody will know
+        whose samples the losses of such a script are."""
+        for watch in watches:
+            watch.mixed = True
+            if isinstance(watch.sifter, MemorySifter):
+                self._read_no_more(watch.sifter, MIXED)
 
     def _observe_user_loss(self, name: str) -> None:
         """Try the user's own loss on the batch in hand. Its errors are the user's to see."""
@@ -316,14 +370,15 @@ class Discoverer:
         try:
             sifter.on_backward(root)
         except Exception as failure:  # noqa: BLE001 - the script's backward goes on in any case
-            sifter.forget_losses()
-            self.report.note(f"every sample equally often from now on: {describe(failure)}")
+            self._read_no_more(sifter, describe(failure))
         if sifter.blind:
+            changed = "the script's steps have changed, and their losses cannot be read any longer"
+            self._read_no_more(sifter, changed)
+
+    def _read_no_more(self, sifter: MemorySifter, why: str) -> None:
+        if sifter.losses is not None:
             sifter.forget_losses()
-            self.report.note(
-                "every sample equally often from now on: the script's steps have changed, and "
-                "their losses cannot be read any longer"
-            )
+            self.report.note(f"every sample equally often from now on: {why}")
 
     def _sift(self, loader: DataLoader[Any], watch: Watch, verdict: Verdict, reason: str) -> None:
         if self.config.loss is not None:
@@ -334,7 +389,7 @@ class Discoverer:
         if verdict is Verdict.FORWARD:
             if watch.scorer is None:
                 raise RuntimeError("a verdict to score needs a scorer")
-            watch.sifter = Sifter(self.config, watch.scorer, meter=self.report.meter)
+            watch.sifter = Sifter(self._fixed(), watch.scorer, meter=self.report.meter)
         else:
             watch.sifter = self._remember(loader, watch, verdict)
         if self.report.keeper is not None:
@@ -354,16 +409,25 @@ class Discoverer:
         """A memory of this loader's data, which loaders made anew over the same data go on with."""
         readable = verdict is Verdict.MEMORY and self.config.keep < 1
         sifter = MemorySifter(
-            self.config,
+            self.config if readable else self._fixed(),
             len(loader.dataset),  # type: ignore[arg-type]
             watch.losses if readable else None,
             watch.look_ahead.trained_batches() or TrainedBatches(),
             meter=self.report.meter,
         )
-        self._memories[str(data_of(loader))] = sifter
+        self._known.remember(loader.dataset, str(data_of(loader)), sifter)
         if readable:
             self._backwards.listen()
         return sifter
+
+    def _fixed(self) -> SiftConfig:
+        """What was asked for, where no memory tells what can be spared."""
+        if not self.config.auto:
+            return self.config
+        fixed = replace(self.config, keep=max(SiftConfig.keep, self.config.keep), auto=False)
+        self.report.keep = fixed.keep
+        self.report.note(f"keep auto: {fixed.keep:.0%}, for the losses of samples are not known")
+        return fixed
 
     def _recall(self, loader: DataLoader[Any], watch: Watch) -> None:
         """Go on with what is remembered of the same data: of a loader before this one, or of the
@@ -372,12 +436,15 @@ class Discoverer:
             return
         if not self._presumed(loader) or indexable(loader) is not None:
             return
-        sifter = self._memories.get(str(data_of(loader)))
+        sifter = self._known.find(loader.dataset, str(data_of(loader)))
         if sifter is None:
             sifter = self._resumed_memory(loader, watch)
-        if sifter is None or sifter.busy:
+        if sifter is None:
             return
+        self._known.remember(loader.dataset, str(data_of(loader)), sifter)
         watch.role, watch.sifter = Role.TRAINING, sifter
+        if watch.resumed and sifter.config.auto:
+            self._pace_schedules(loader, watch, sifter)
         self._settle(loader, watch, self.report.tier, self.report.reason)
 
     def _resumed_memory(self, loader: DataLoader[Any], watch: Watch) -> MemorySifter | None:
@@ -395,7 +462,7 @@ class Discoverer:
         watch.resumed = keeper.take_up(sifter, agree=world_size() > 1)
         if not watch.resumed:
             return None
-        self._memories[str(data_of(loader))] = sifter
+        self._known.remember(loader.dataset, str(data_of(loader)), sifter)
         if sifter.losses is not None:
             sifter.losses.start()
             self._backwards.listen()

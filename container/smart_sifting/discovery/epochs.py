@@ -14,7 +14,6 @@ from smart_sifting.errors import UnsupportedDataFormatException
 from smart_sifting.memory.epoch import MemoryEpoch
 from smart_sifting.memory.sifter import MemorySifter
 from smart_sifting.memory.source import Source
-from smart_sifting.meter import Meter
 from smart_sifting.no_trace import synchronize
 from smart_sifting.sifter import SiftedEpoch
 
@@ -51,7 +50,8 @@ class WatchedEpoch:
         self._source = Source(source)
         # Until a backward shows that this is training, counts are on trial.
         on_trial = watch.backwards == 0 and watch.role is not Role.TRAINING
-        self._meter = Meter() if on_trial else discoverer.report.meter
+        meter = discoverer.report.meter
+        self._meter = meter.trial() if on_trial else meter
         self._plan = plan
         # A function, not a method of this object: a cycle would keep the loader's workers alive
         # after the script has left the loop.
@@ -96,8 +96,15 @@ class WatchedEpoch:
         self.close()
 
     @property
+    def running(self) -> bool:
+        """Whether the script may still ask for batches."""
+        return not self._over
+
+    @property
     def unfinished(self) -> bool:
         """Whether this epoch counts and batches of it are still to come, as its plan tells."""
+        if isinstance(self._sifted, MemoryEpoch):
+            return self._sifted.unfinished
         limit = self._planned_batches()
         return self._counts and not self._over and (limit is None or self._batches < limit)
 
@@ -106,6 +113,12 @@ class WatchedEpoch:
         """Samples that were kept and have not been given yet."""
         return 0 if self._sifted is None else self._sifted.waiting
 
+    @property
+    def repeatable(self) -> int:
+        """Batches that it has given, and would give again if it were begun again; 0 once over."""
+        others = isinstance(self._sifted, SiftedEpoch)
+        return self._batches if self._counts and not self._over and not others else 0
+
     def close(self) -> None:
         """The script has left the loop, or come to its end."""
         # By the object's own type: at the interpreter's end the module's names may be gone.
@@ -113,6 +126,10 @@ class WatchedEpoch:
             self._discoverer.end_watching(self._watch)
         if self._sifted is not None:
             self._sifted.close()
+        if self._counts and not self._over and not self._stepped():
+            # Only a look at a batch.
+            self._meter.epochs -= 1
+            self._counts = False
 
     # -- phases --------------------------------------------------------------------------------
 
@@ -141,7 +158,7 @@ class WatchedEpoch:
     def _evaluating(self) -> Any:
         """A pass over training data that looks like evaluation, until an optimizer steps in it:
         some scripts put the model in training mode only when they have their batch."""
-        if self._discoverer.steps == self._steps_before:
+        if not self._stepped():
             batch = self._source.whole()
             self._evaluated.append(self._rows(batch))
             return batch
@@ -175,7 +192,7 @@ class WatchedEpoch:
         self._settle_trial()
         passed = watch.handed - self._handed_before
         idle = is_idle(passed, self._discoverer.tape.ahead)
-        if idle and watch.backwards == self._backwards_before:
+        if idle and not self._trained():
             return self._leave_alone()
         if watch.scorer is not None and watch.steps:
             self._discoverer.end_watching(watch)
@@ -207,7 +224,10 @@ class WatchedEpoch:
             return self._fall_back(self._discoverer.turns.reason)
         batch = next(sifted)
         self._source.settled()
-        self._discoverer.sifted(self._watch)
+        if self._discoverer.tape.running:  # another loader is watched
+            self._discoverer.hand_out(batch, self._rows(batch), self._watch)
+        else:
+            self._discoverer.sifted(self._watch)
         self._batches += 1
         return batch
 
@@ -237,8 +257,8 @@ class WatchedEpoch:
         if verdict is Verdict.PASS:
             self._phase = WatchedEpoch._count
             return True
-        if self._watch.resumed:
-            # The delay may be over.
+        if self._watch.resumed or self._discoverer.config.auto:
+            # The delay may be over, or the share is known only now.
             self._plan = self._discoverer.plan(self._loader, self._watch)
         self._begin_sifting()
         return True
@@ -249,6 +269,7 @@ class WatchedEpoch:
             raise RuntimeError("a training loader has no sifter")
         shape = self._discoverer.shape(self._loader)
         if isinstance(sifter, MemorySifter):
+            sifter.claim(self)
             waiting = self._watch.look_ahead.waiting
             self._sifted = sifter.begin(self._source, self._plan, waiting)
         else:
@@ -267,19 +288,29 @@ class WatchedEpoch:
 
     def _end_of_watch(self) -> None:
         self._discoverer.end_watching(self._watch)
-        if self._watch.backwards == self._backwards_before:
+        if not self._trained():
             self._discoverer.untouched(self._loader, self._watch)
             self._watch.handed = self._handed_before
 
     def _settle_trial(self) -> None:
         """Count this pass as training once a backward has shown that it is."""
-        if self._counts or self._watch.backwards == self._backwards_before:
+        # While it is measured, no tape hears of a backward.
+        measuring = self._phase is WatchedEpoch._measuring
+        if self._counts or not (self._trained() or (measuring and self._stepped())):
             return
         meter = self._discoverer.report.meter
         if self._meter is not meter:
             meter.absorb(self._meter)
             self._meter = meter
         self._begin_counting()
+
+    def _trained(self) -> bool:
+        """Whether the tape has heard of a backward in this pass."""
+        return self._watch.backwards > self._backwards_before
+
+    def _stepped(self) -> bool:
+        """Whether an optimizer has stepped in this pass."""
+        return self._discoverer.steps > self._steps_before
 
     def _begin_counting(self) -> None:
         self._counts = True

@@ -9,7 +9,7 @@ told / true steps on average.
 from __future__ import annotations
 
 import gc
-from typing import Any, TypeAlias
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -18,12 +18,13 @@ _paces: WeakKeyDictionary[LRScheduler, _Pace] = WeakKeyDictionary()
 _patched: set[type] = set()
 
 
-Positions: TypeAlias = "WeakKeyDictionary[LRScheduler, int]"
+class Positions(WeakKeyDictionary[LRScheduler, int]):
+    """How far schedulers had come, in steps."""
 
 
 def positions() -> Positions:
     """How far every running scheduler has come, in steps."""
-    return WeakKeyDictionary({each: _position(each) for each in _running()})
+    return Positions({each: _position(each) for each in _running()})
 
 
 def stretch(told: int, true: int, before: Positions, passes: int) -> int:
@@ -43,6 +44,22 @@ def stretch(told: int, true: int, before: Positions, passes: int) -> int:
             _pace(scheduler, told / true, calls)
             fitted += 1
     return fitted
+
+
+def keep_pace(ratio: float, before: Positions, passes: int) -> int:
+    """Let the running per-batch schedulers take `ratio` steps a call from now on, on average.
+
+    Args:
+        before: where they stood when this training began; one that is not in it, at its beginning.
+        passes: epochs begun since, as for `stretch`.
+
+    Returns:
+        How many schedulers those are.
+    """
+    paced = [each for each in _running() if _position(each) - before.get(each, 0) > passes]
+    for scheduler in paced:
+        _pace(scheduler, ratio, calls=0)
+    return len(paced)
 
 
 class _Pace:

@@ -43,6 +43,7 @@ SHARDED = (
     "the model's parameters are spread over the ranks: "
     "each forward of it gathers them, and ranks may not score on their own"
 )
+MIXED = "it is not plain which loader's batch a training step is on"
 READ = "the losses of the script's own training steps, checked against a replay of them"
 
 
@@ -87,6 +88,8 @@ class Watch:
         resumed: it goes on from the state of an interrupted job.
         limited: no longer sifted, but each epoch still ends after the batches it was planned to
             have, because the other ranks count on them.
+        mixed: batches of another loader were given between one of this loader's and its step, or
+            the other way round.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Watch:
     known: bool = False
     resumed: bool = False
     limited: bool = False
+    mixed: bool = False
     schedules: Positions | None = None
     modules: list[nn.Module] = field(default_factory=list)
 
@@ -186,6 +190,8 @@ class Watch:
         blind = unfollowed
         if blind is None and not self.read:
             blind = self.unreadable
+        if blind is None and self.mixed:
+            blind = MIXED
         if blind is None and self.look_ahead.rule() is None:
             blind = "it is not plain which batch a training step is on"
         if source in ("auto", "memory") and blind is None:

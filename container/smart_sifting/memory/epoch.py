@@ -25,6 +25,8 @@ class MemoryEpoch:
         source: the loader's own iterator.
         plan: the epoch's exact length.
         untouched: samples of this epoch that were given before; they count.
+        whole: samples at the epoch's beginning that were not chosen; of those nothing is passed
+            over.
     """
 
     def __init__(
@@ -33,15 +35,16 @@ class MemoryEpoch:
         source: Source,
         plan: EpochPlan,
         untouched: int = 0,
+        whole: int = 0,
     ) -> None:
         self._sifter = sifter
         self._meter = sifter.meter
         self._source = source
         self._batch_size = plan.batch_size
-        # Of the samples that are still to be given, and of those that they are chosen from.
-        self._to_give = plan.kept - untouched
-        self._to_see = plan.samples - untouched
-        self._given = self._seen = self._batches_seen = 0
+        self._to_give, self._to_see, self._whole = plan.kept, plan.samples, whole
+        self._given, self._seen, self._batches_seen = untouched, 0, 0
+        self._seen = self._passed()
+        self._batches_seen = -(-self._seen // self._batch_size)
         self._given_at: float | None = None
         self._given_full = self._given_timed = False
         self._closed = False
@@ -49,7 +52,7 @@ class MemoryEpoch:
     @property
     def unfinished(self) -> bool:
         """Whether batches of this epoch are still to come."""
-        return not self._closed and self._given < self._to_give
+        return not self._closed and (self._given < self._to_give or self._sifter.behind)
 
     @property
     def waiting(self) -> int:
@@ -96,10 +99,15 @@ class MemoryEpoch:
         self.close()
 
     def _count(self, samples: int) -> None:
-        """What was passed over on the way to these samples counts as seen, in proportion."""
         self._given += samples
+        self._see(self._passed())
         self._meter.whole_batch(samples)
-        self._see(-(-self._to_see * self._given // self._to_give))
+
+    def _passed(self) -> int:
+        """Samples given, and those passed over on the way to them, in proportion."""
+        whole = min(self._given, self._whole)
+        chosen, to_choose = self._given - whole, max(1, self._to_give - self._whole)
+        return whole + -(-(self._to_see - self._whole) * chosen // to_choose)
 
     def _see(self, samples: int) -> None:
         """So many samples of the plain epoch are behind the script."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 from weakref import ref
 
 import numpy as np
@@ -16,8 +17,9 @@ from smart_sifting.errors import UnsupportedDataFormatException
 from smart_sifting.memory.choice import EpochChoice, Numbers
 from smart_sifting.memory.epoch import MemoryEpoch
 from smart_sifting.memory.index_pass import Choose
-from smart_sifting.memory.preference import preference
+from smart_sifting.memory.preference import strength_after, visit_rates
 from smart_sifting.memory.score_memory import ScoreMemory
+from smart_sifting.memory.share import affordable_share
 from smart_sifting.memory.source import Indices, Source
 from smart_sifting.memory.step_losses import StepLosses
 from smart_sifting.memory.trained_batches import TrainedBatches
@@ -31,6 +33,14 @@ Counts = NDArray[np.int64]
 STEPS_TOGETHER = 64
 # A script whose steps stop looking like the one that was verified is not read any longer.
 MISSES = 20
+
+
+class Pass(Protocol):
+    """What a script iterates over."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it may still ask for batches."""
 
 
 class MemorySifter:
@@ -58,6 +68,7 @@ class MemorySifter:
         meter: Meter,
     ) -> None:
         self.config = config
+        self.keep = config.keep if not config.auto or losses is None else 1.0
         self.meter = meter
         self.losses = losses
         self.steps = 0
@@ -74,31 +85,43 @@ class MemorySifter:
         self._visits = 0.0
         self._first_mean: float | None = None
         self._trained_here = False
+        # Of the running epoch: samples at its beginning that were given before anything was
+        # chosen, and samples that are still to come.
+        self._whole = self._to_come = 0
         self._asks_classes = True
         self._class_counts: tuple[Counts, Counts] | None = None
         # The choice as the running epoch found it: an epoch may have to be begun again.
         self._at_start: dict[str, Any] | None = None
         self._misses = 0
-        self._epoch: Callable[[], MemoryEpoch | None] = _none
+        self._claimed_by: Callable[[], Pass | None] = _none
 
     kind = "memory"
 
     @property
     def busy(self) -> bool:
-        """Whether a loader is in the middle of an epoch."""
-        epoch = self._epoch()
-        return epoch is not None and epoch.unfinished
+        """Whether a pass over some loader is at it."""
+        by = self._claimed_by()
+        return by is not None and by.running
 
     @property
     def blind(self) -> bool:
         """Whether the script's steps have not been readable for long."""
         return self._misses >= MISSES
 
+    def claim(self, by: Pass) -> None:
+        """No other loader is given this sifter as long as that pass runs."""
+        self._claimed_by = ref(by)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the script is still to train on batches that it has fetched ahead."""
+        return self.losses is not None and self._trained.behind
+
     # -- an epoch ------------------------------------------------------------------------------
 
     def plan(self, shape: Shape) -> EpochPlan | None:
         """The coming epoch, None when its length is not known."""
-        return planned_epoch(self.config, shape, self.delay())
+        return planned_epoch(replace(self.config, keep=self.keep), shape, self.delay())
 
     def delay(self) -> int:
         """Batches of the coming epoch that are given whole."""
@@ -106,12 +129,34 @@ class MemorySifter:
             return self.config.sift_delay
         return max(0, self.config.sift_delay - self._settled_steps)
 
-    def chooser(self, plan: EpochPlan, samples: int) -> Choose:
-        """Begins an epoch over `samples`; gives what chooses from its sampler's whole sequence.
+    def begin_epoch(self, samples: int, shown: int) -> None:
+        """Settle the last epoch, unless this one has begun already and nothing was trained.
 
         A collective where there are several ranks: all begin their epochs together.
+
+        Args:
+            samples: in the data set.
+            shown: those of them that this loader gives in a plain epoch.
         """
-        self._begin_epoch(plan, samples)
+        self._flush()
+        self._trained.begin_pass()
+        if self._at_start is not None and not self._trained_here:
+            self._choice.load_state_dict(self._at_start)
+        else:
+            given = np.concatenate(self._given) if self._given else np.empty(0, np.int64)
+            self._choice.settle(self._memory, given, self._shown)
+            self._learn_regime(len(given))
+            self._whole = 0
+        if samples != len(self._memory):
+            self._memory.grow(samples)
+        # Classes do not change: once all are known, or there are none, there is nothing to ask.
+        first = self._memory.untouched
+        self._asks_classes = first or not (self._memory.classes is None or self._memory.all_classes)
+        self._given, self._shown, self._trained_here = [], shown, False
+        self._at_start = self._choice.state_dict()
+
+    def chooser(self, plan: EpochPlan) -> Choose:
+        """What chooses the epoch that has begun from its sampler's whole sequence."""
         return lambda sequence: self._choose(sequence, plan, np.empty(0, np.int64))
 
     def begin(self, source: Source, plan: EpochPlan | None, look_ahead: int) -> MemoryEpoch:
@@ -131,22 +176,24 @@ class MemorySifter:
             raise UnsupportedDataFormatException("samples cannot be told by their indices")
         untouched = sum(map(len, source.given))
         if self.config.keep < 1 and not passed.chosen and passed.dispatched:
-            self._begin_epoch(plan, len(self._memory))
+            self.begin_epoch(len(self._memory), plan.samples)
             self.steps += len(source.given)
             for indices in source.given:
                 self._given.append(indices)
             for indices in source.given[len(source.given) - look_ahead :]:
                 self._trained.handed(indices)
             whole = np.concatenate([*source.given, *map(np.asarray, passed.on_the_way)])
+            self._whole = len(whole)
             passed.choose(lambda sequence: self._choose(sequence, plan, whole))
         source.chosen()
-        epoch = MemoryEpoch(self, source, plan, untouched)
-        self._epoch = ref(epoch)
-        return epoch
+        whole_samples = max(self._whole, plan.delayed_samples)
+        self._to_come = plan.kept - untouched
+        return MemoryEpoch(self, source, plan, untouched, whole_samples)
 
     def handed(self, indices: Indices) -> None:
         """A batch goes to the script."""
         self.steps += 1
+        self._to_come -= len(indices)
         if self.config.keep < 1:
             self._given.append(indices)
             self._trained.handed(indices)
@@ -198,7 +245,7 @@ class MemorySifter:
         In the middle of an epoch it is the epoch's beginning, with the losses that came since.
         """
         self._flush()
-        over = self._at_start is None
+        over = self._at_start is None or (self._trained_here and self._to_come <= 0 and not self.behind)
         given = np.concatenate(self._given) if over and self._given else np.empty(0, np.int64)
         return {
             "over": over,
@@ -206,6 +253,8 @@ class MemorySifter:
             "choice": self._choice.state_dict() if over else self._at_start,
             "given": torch.from_numpy(given),
             "shown": self._shown,
+            "whole": 0 if over else self._whole,
+            "keep": self.keep,
             "visits": self._visits,
             "first_mean": self._first_mean,
             "steps": self.steps if over else self._settled_steps,
@@ -226,7 +275,8 @@ class MemorySifter:
         self._choice.load_state_dict(state["choice"])
         self._at_start = None if state["over"] else state["choice"]
         self._given = [state["given"].numpy()]
-        self._shown = int(state["shown"])
+        self._shown, self._whole = int(state["shown"]), int(state["whole"])
+        self.keep = float(state["keep"])
         self._visits, self._first_mean = state["visits"], state["first_mean"]
         self.steps = self._settled_steps = int(state["steps"])
         described = state["losses"]
@@ -235,24 +285,6 @@ class MemorySifter:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _begin_epoch(self, plan: EpochPlan, samples: int) -> None:
-        """Settle the last epoch, unless this one has begun already and nothing was trained."""
-        self._flush()
-        self._trained.begin_pass()
-        if self._at_start is not None and not self._trained_here:
-            self._choice.load_state_dict(self._at_start)
-        else:
-            given = np.concatenate(self._given) if self._given else np.empty(0, np.int64)
-            self._choice.settle(self._memory, given, self._shown)
-            self._learn_regime(len(given))
-        if samples != len(self._memory):
-            self._memory.grow(samples)
-        # Classes do not change: once all are known, or there are none, there is nothing to ask.
-        first = self._memory.untouched
-        self._asks_classes = first or not (self._memory.classes is None or self._memory.all_classes)
-        self._given, self._shown, self._trained_here = [], plan.samples, False
-        self._at_start = self._choice.state_dict()
-
     def _learn_regime(self, given: int) -> None:
         """How far the job has come: what its rule of preference depends on."""
         self._visits += given / max(1, self._shown)
@@ -260,10 +292,17 @@ class MemorySifter:
             scores = self._memory.scores
             known = scores[np.isfinite(scores)]
             self._first_mean = float(known.mean()) if len(known) else None
+        if self.config.auto and self.losses is not None and self._visits >= 1:
+            # Down only: a share that follows every wave of the losses is no plan.
+            share = round(affordable_share(self._memory.scores), 2)
+            self.keep = max(self.config.keep, min(self.keep, share))
 
     def _choose(self, sequence: Indices, plan: EpochPlan, whole: Indices) -> Indices:
-        """Those of a sequence that are given after `whole`, of which the delay's come untouched."""
-        delayed = sequence[: max(0, plan.delayed_samples - len(whole))]
+        """Those of a sequence that are given after `whole`, of which the delay's come untouched.
+
+        An epoch that is begun again gives those untouched that it gave so before.
+        """
+        delayed = sequence[: max(0, max(plan.delayed_samples, self._whole) - len(whole))]
         whole = np.concatenate([whole, delayed])
         rest = sequence[len(delayed) :]
         chosen = self._choice.choose(
@@ -286,7 +325,10 @@ class MemorySifter:
     def _preference(self) -> Numbers | None:
         if self.losses is None:
             return None
-        return preference(self._memory.scores, strength=1.0, cap=0.05)
+        strength = strength_after(self._visits)
+        if strength == 0:
+            return None
+        return visit_rates(self._memory.scores, strength=strength, first_mean=self._first_mean)
 
     def _flush(self) -> None:
         """Take the losses from their device into the memory."""

@@ -32,6 +32,11 @@ class TrainedBatches:
         self._due = 0
         self._lost = False
 
+    @property
+    def behind(self) -> bool:
+        """Whether batches that were fetched ahead are still to be trained on."""
+        return self.rule == "oldest" and bool(self._waiting or self._due)
+
     def handed(self, item: Any) -> None:
         """A batch went to the script.
 

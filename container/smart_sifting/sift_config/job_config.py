@@ -20,6 +20,11 @@ from smart_sifting.sift_config.validation import choice, flag, integer, mapping,
 SOURCES = ("auto", "memory", "forward", "batch")
 """Where the scores may come from; "auto" is the best that can be verified, in this order."""
 
+AUTO = "auto"
+"""For `keep`: let the job choose its share as it learns, never less than `LEAST_AUTO`."""
+
+LEAST_AUTO = 0.3
+
 _LOSS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -28,7 +33,9 @@ class SiftConfig:
     """How a job is sifted. Checked when made; a wrong value raises
     ``SiftConfigValidationException`` with the field, the value and what to write.
 
-    keep: share of the samples that is trained on, more than 0 and at most 1.
+    keep: share of the samples that is trained on, more than 0 and at most 1. ``parse`` and the
+        command line take ``auto`` too.
+    auto: begin with everything, and go down as far as the losses allow; ``keep`` is the least.
     loss_history_length: how many recent losses a new one is ranked among.
     sift_delay: training steps with all data before the first sample is dropped, beyond the steps
         that discovery needs.
@@ -47,6 +54,7 @@ class SiftConfig:
     repeat_delay_per_epoch: bool = False
     acceptance: str = "quota"
     source: str = "auto"
+    auto: bool = False
     loss: str | None = None
     seed: int = 0
 
@@ -60,6 +68,7 @@ class SiftConfig:
             "sift_delay": integer("sift_delay", self.sift_delay, minimum=0, example=100),
             "repeat_delay_per_epoch": flag("repeat_delay_per_epoch", self.repeat_delay_per_epoch),
             "acceptance": choice("acceptance", self.acceptance, ACCEPTANCE_RULES),
+            "auto": flag("auto", self.auto),
             "source": choice("source", self.source, SOURCES),
             "loss": _loss_path("loss", self.loss),
             "seed": integer("seed", self.seed, minimum=0, example=0),
@@ -107,6 +116,8 @@ class SiftConfig:
     def _from_mapping(cls, value: Mapping[str, Any]) -> SiftConfig:
         own_keys = [each.name for each in fields(cls)]
         values = mapping("sift_config", value, [*own_keys, "beta_value", "loss_based_sift_config"])
+        if values.get("keep") == AUTO:
+            values |= {"keep": LEAST_AUTO, "auto": True}
         if "beta_value" in values:
             given = values.pop("beta_value")
             if "keep" in values:

@@ -87,7 +87,10 @@ def test_an_interpreter_that_is_none(call, state, python, told):
     [
         (["--keep", "0"], "--keep 0: sift_config: keep is 0.0; write a number more than 0"),
         (["--keep", "1.5"], "--keep 1.5: sift_config: keep is 1.5; write a number more than 0"),
-        (["--keep", "half"], "Invalid value for '--keep': 'half' is not a valid float."),
+        (
+            ["--keep", "half"],
+            "Invalid value for '--keep': 'half' is no number; write one such as 0.5, or auto",
+        ),
         (["--beta", "-1"], "--beta -1: sift_config: beta_value is -1.0; write a number more"),
         (["--keep", ".5", "--beta", "1"], "--keep 0.5 and --beta 1 say the same thing twice"),
         (["--sift-delay", "-1"], "--sift-delay -1: sift_config: sift_delay is -1"),

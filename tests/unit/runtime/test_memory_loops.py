@@ -92,3 +92,58 @@ def test_evenly_means_that_two_epochs_of_a_half_visit_every_sample_once(
     assert (report.tier, report.reason) == ("batch", "every sample equally often, as asked")
     for first, second in zip(seen[::2], seen[1::2], strict=True):
         assert sorted(first + second) == list(range(SAMPLES))
+
+
+def test_a_job_that_chooses_its_share_goes_down_and_ends_its_schedule(
+    discover: Callable[..., JobReport],
+) -> None:
+    report = discover(keep=0.3, auto=True, source="auto")
+    batches, model = loader(), net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    told = len(batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=8 * told)
+
+    given, ends = [], []
+    for _ in range(8):
+        given.append(0)
+        for x, y in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            schedule.step()
+            given[-1] += 1
+        ends.append(schedule.last_epoch)
+
+    assert told == 60
+    assert given[0] == 60
+    assert given[1:] == sorted(given[1:], reverse=True)
+    assert 18 <= given[-1] < 40  # never less than was asked for
+    assert len(batches) == given[-1]
+    # Fewer steps take the schedule as far: every epoch by as much as it was built for.
+    assert ends == [60 * epoch for epoch in range(1, 9)]
+    assert report.keep == pytest.approx(given[-1] / 60, abs=0.02)
+
+
+def test_a_share_that_cannot_be_chosen_is_a_half(discover: Callable[..., JobReport]) -> None:
+    report = discover(keep=0.3, auto=True, source="batch")
+
+    seen = train(DataLoader(Counting(), batch_size=BATCH, shuffle=True), epochs=2)
+
+    assert [len(each) for each in seen] == [480, 480]
+    assert "keep auto: 50%, for the losses of samples are not known" in report.notes
+
+
+def test_the_classes_seen_and_kept_are_counted_once_all_are_known(
+    discover: Callable[..., JobReport],
+) -> None:
+    report = discover(source="memory")
+    data = Counting()
+    labels = [int(row[:CLASSES].argmax()) for row in data.x]
+
+    train(DataLoader(data, batch_size=BATCH, shuffle=True), epochs=12)
+
+    counted = {label: seen for label, (seen, _) in report.meter.classes.items()}
+    epochs = counted[0] // labels.count(0)
+    assert epochs >= 1
+    assert counted == {label: epochs * labels.count(label) for label in range(CLASSES)}
+    assert sum(kept for _, kept in report.meter.classes.values()) == epochs * 480

@@ -77,6 +77,7 @@ def test_job_defaults() -> None:
         "repeat_delay_per_epoch": False,
         "acceptance": "quota",
         "source": "auto",
+        "auto": False,
         "loss": None,
         "seed": 0,
     }
@@ -88,6 +89,7 @@ def test_job_defaults() -> None:
         ("{}", SiftConfig()),
         ('{"keep": 1}', SiftConfig(keep=1.0)),
         ({"beta_value": 3}, SiftConfig(keep=0.25)),
+        ({"keep": "auto"}, SiftConfig(keep=0.3, auto=True)),
         ({"beta_value": 1, "loss_history_length": 20}, SiftConfig(loss_history_length=20)),
         (
             '{"beta_value": 1, "loss_history_length": 500, "loss_based_sift_config": '
@@ -117,8 +119,8 @@ def test_json_is_canonical_and_reads_back_unchanged() -> None:
     config = SiftConfig(keep=1 / 3, loss="a:B", acceptance="probabilistic", seed=2**63 - 1)
     assert SiftConfig.parse(config.to_json()) == config
     assert SiftConfig(keep=1).to_json() == (
-        '{"acceptance": "quota", "keep": 1.0, "loss": null, "loss_history_length": 500, '
-        '"repeat_delay_per_epoch": false, "seed": 0, "sift_delay": 0, "source": "auto"}'
+        '{"acceptance": "quota", "auto": false, "keep": 1.0, "loss": null, '
+        '"loss_history_length": 500, "repeat_delay_per_epoch": false, "seed": 0, "sift_delay": 0, "source": "auto"}'
     )
 
 
@@ -127,8 +129,8 @@ KEEP = f"write a number more than 0 and at most 1, {HALF}"
 BETA = "write a number more than 0, such as 1 to keep half of the samples"
 EXAMPLE = 'write JSON such as {"keep": 0.5}'
 KEYS = (
-    "keep, loss_history_length, sift_delay, repeat_delay_per_epoch, acceptance, source, loss, "
-    "seed, beta_value, loss_based_sift_config"
+    "keep, loss_history_length, sift_delay, repeat_delay_per_epoch, acceptance, source, auto, "
+    "loss, seed, beta_value, loss_based_sift_config"
 )
 
 
