@@ -12,7 +12,7 @@ from torch.utils.data import RandomSampler
 
 from benchmarks.measure import Figure, Result, interleave
 from smart_sifting.memory.choice import EpochChoice
-from smart_sifting.memory.preference import preference
+from smart_sifting.memory.preference import CLASS_FLOOR, strength_after, visit_rates
 from smart_sifting.memory.score_memory import ScoreMemory
 
 SAMPLES = 10_000_000
@@ -45,12 +45,12 @@ class Planner:
             self.memory,
             self.sequence,
             len(self.sequence) // 2,
-            preference=preference(
+            preference=visit_rates(
                 self.memory.scores,
-                strength=0.5,
-                cap=0.02,
+                strength=strength_after(1),
+                first_mean=1.0,
                 classes=self.memory.classes,
-                floor=0.5,
+                floor=CLASS_FLOOR,
             ),
         )
         return time.process_time() - start

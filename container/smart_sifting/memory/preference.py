@@ -21,6 +21,9 @@ STRENGTH = 0.8
 # that it has not yet hastens that. Even visits are then as good as a shorter plain run.
 _WHOLE_UNTIL, _NONE_FROM = 4.0, 8.0
 
+CLASS_FLOOR = 0.5
+"""The least mean rate of a class, where all have 1: none is left behind for being easy."""
+
 # The preferred loss, as a share of the first epoch's mean.
 _PREFERRED = 0.5
 
@@ -104,60 +107,6 @@ def _median(values: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
     order = np.argsort(values)
     below = np.cumsum(counts[order])
     return float(values[order][np.searchsorted(below, below[-1] / 2)])
-
-
-def preference(
-    scores: NDArray[np.floating],
-    *,
-    strength: float,
-    cap: float = 0.0,
-    classes: NDArray[np.uint16] | None = None,
-    floor: float = 0.0,
-) -> NDArray[np.float32]:
-    """Rates of visits relative to each other; their mean is 1.
-
-    A rate is linear in the rank of the sample's score, ties sharing theirs. The ranking is by
-    float16, in which `ScoreMemory` keeps the scores.
-
-    Args:
-        scores: (n,) losses. Those that are not finite are not known: they have the rate 1.
-        strength: 0 to 1; rates go from 1 - strength to 1 + strength.
-        cap: share of the known samples, the hardest, that have the rate 1: wrong labels are there.
-        classes: (n,) classes; None: all of one.
-        floor: 0 to 1, the least mean rate of a class. Others give way, in proportion.
-    """
-    rates = _by_rank(scores, strength, cap)
-    if classes is not None and floor > 0:
-        _lift(rates, classes, floor)
-    return rates
-
-
-def _by_rank(scores: NDArray[np.floating], strength: float, cap: float) -> NDArray[np.float32]:
-    counts = np.zeros(len(_VALUES), np.int64)
-    for _, bits in _bit_patterns(scores):
-        counts += np.bincount(bits, minlength=len(_VALUES))
-    table = _rank_table(counts, strength, cap)
-    rates = np.empty(len(scores), np.float32)
-    for part, bits in _bit_patterns(scores):
-        # Every bit pattern is in the table: the mode spares numpy the check.
-        table.take(bits, out=rates[part], mode="clip")
-    return rates
-
-
-def _rank_table(counts: NDArray[np.int64], strength: float, cap: float) -> NDArray[np.float32]:
-    """The rate of every float16, when `counts` samples have it."""
-    table = np.ones(len(_VALUES), np.float32)
-    known = np.flatnonzero((counts > 0) & np.isfinite(_VALUES))
-    if not len(known) or cap >= 1:
-        return table
-    # 0 and -0 are one value with two patterns.
-    _, place = np.unique(_VALUES[known], return_inverse=True)
-    shares = np.bincount(place, weights=counts[known]) / counts[known].sum()
-    percentiles = np.cumsum(shares) - shares / 2
-    ranks = percentiles / (1 - cap)
-    rates = np.where(ranks < 1, 1 - strength + 2 * strength * ranks, 1.0)
-    table[known] = (rates / (rates * shares).sum())[place]
-    return table
 
 
 def _lift(rates: NDArray[np.float32], classes: NDArray[np.uint16], floor: float) -> None:

@@ -17,7 +17,7 @@ from smart_sifting.errors import UnsupportedDataFormatException
 from smart_sifting.memory.choice import EpochChoice, Numbers
 from smart_sifting.memory.epoch import MemoryEpoch
 from smart_sifting.memory.index_pass import Choose
-from smart_sifting.memory.preference import strength_after, visit_rates
+from smart_sifting.memory.preference import CLASS_FLOOR, strength_after, visit_rates
 from smart_sifting.memory.score_memory import ScoreMemory
 from smart_sifting.memory.share import affordable_share
 from smart_sifting.memory.source import Indices, Source
@@ -245,7 +245,9 @@ class MemorySifter:
         In the middle of an epoch it is the epoch's beginning, with the losses that came since.
         """
         self._flush()
-        over = self._at_start is None or (self._trained_here and self._to_come <= 0 and not self.behind)
+        over = self._at_start is None or (
+            self._trained_here and self._to_come <= 0 and not self.behind
+        )
         given = np.concatenate(self._given) if over and self._given else np.empty(0, np.int64)
         return {
             "over": over,
@@ -328,7 +330,13 @@ class MemorySifter:
         strength = strength_after(self._visits)
         if strength == 0:
             return None
-        return visit_rates(self._memory.scores, strength=strength, first_mean=self._first_mean)
+        return visit_rates(
+            self._memory.scores,
+            strength=strength,
+            first_mean=self._first_mean,
+            classes=self._memory.classes,
+            floor=CLASS_FLOOR,
+        )
 
     def _flush(self) -> None:
         """Take the losses from their device into the memory."""

@@ -11,8 +11,7 @@ import torch
 
 from smart_sifting.errors import SiftingStateException, UnsupportedDataFormatException
 from smart_sifting.memory.choice import EpochChoice
-from smart_sifting.memory.preference import preference
-from smart_sifting.memory.score_memory import NO_CLASS, ScoreMemory
+from smart_sifting.memory.score_memory import ScoreMemory
 
 NAN, INF = float("nan"), float("inf")
 
@@ -295,59 +294,3 @@ def test_the_state_of_another_data_set_is_refused():
     with pytest.raises(SiftingStateException) as refused:
         other.choice.settle(other.memory, np.arange(5), 12)
     assert str(refused.value) == "sifting state: gains of 10 samples in a data set of 12"
-
-
-def test_a_preference_is_linear_in_the_rank_of_the_loss():
-    rates = preference(np.float32([3.0, 0.1, 7.0, 1.0]), strength=0.5)
-    assert rates.tolist() == [1.125, 0.625, 1.375, 0.875]
-
-
-def test_a_preference_ranks_losses_below_zero_too():
-    rates = preference(np.float32([0.0, -3.0, -1.0, 2.0]), strength=0.5)
-    assert rates.tolist() == [1.125, 0.625, 0.875, 1.375]
-
-
-def test_equal_losses_have_equal_rates():
-    rates = preference(np.float32([1.0, 1.0, -0.0, 0.0]), strength=1.0)
-    assert rates.tolist() == [1.5, 1.5, 0.5, 0.5]
-    for cap in (0.0, 0.3):
-        assert preference(np.full(5, 2.5), strength=1.0, cap=cap).tolist() == [1.0] * 5
-
-
-@pytest.mark.parametrize("scores", [[NAN] * 3, [NAN, INF, NAN]])
-def test_what_is_not_known_has_the_mean_rate(scores):
-    assert preference(np.float32(scores), strength=1.0).tolist() == [1.0] * 3
-
-
-def test_the_known_are_ranked_among_themselves():
-    rates = preference(np.float32([NAN, 4.0, INF, 2.0]), strength=0.8)
-    assert rates.tolist() == pytest.approx([1.0, 1.4, 1.0, 0.6])
-
-
-def test_the_hardest_may_be_wrong_and_are_not_preferred():
-    rates = preference(np.arange(100, dtype=np.float32), strength=0.5, cap=0.1)
-    assert rates[90:].tolist() == pytest.approx([1.0] * 10, abs=1e-6)
-    assert (np.diff(rates[:90]) > 0).all()
-    assert rates[89] == pytest.approx(1.494, abs=0.001)
-    assert rates.mean() == pytest.approx(1, abs=1e-6)
-    assert preference(np.float32([1, 2]), strength=0.5, cap=1.0).tolist() == [1.0, 1.0]
-
-
-def test_no_class_falls_below_the_floor_and_the_others_give_way():
-    scores = np.arange(90, dtype=np.float32)
-    classes = np.repeat(np.array([2, 60000, NO_CLASS], np.uint16), 30)
-    plain = preference(scores, strength=0.9)
-    lifted = preference(scores, strength=0.9, classes=classes, floor=0.7)
-    assert plain[:30].mean() == pytest.approx(0.4, abs=1e-5)
-    assert lifted[:30].mean() == pytest.approx(0.7, abs=1e-5)
-    assert lifted[30:60].mean() == pytest.approx(1.0 * 2.3 / 2.6, abs=1e-5)
-    assert lifted[60:].mean() == pytest.approx(1.6 * 2.3 / 2.6, abs=1e-5)
-    assert lifted.mean() == pytest.approx(1, abs=1e-6)
-
-
-def test_giving_way_pushes_no_other_class_below_the_floor():
-    scores = np.arange(90, dtype=np.float32)
-    classes = np.repeat(np.arange(3, dtype=np.uint16), 30)
-    lifted = preference(scores, strength=0.9, classes=classes, floor=0.95)
-    means = lifted.reshape(3, 30).mean(axis=1).tolist()
-    assert means == pytest.approx([0.95, 0.95, 1.1], abs=1e-5)

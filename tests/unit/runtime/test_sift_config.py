@@ -120,7 +120,8 @@ def test_json_is_canonical_and_reads_back_unchanged() -> None:
     assert SiftConfig.parse(config.to_json()) == config
     assert SiftConfig(keep=1).to_json() == (
         '{"acceptance": "quota", "auto": false, "keep": 1.0, "loss": null, '
-        '"loss_history_length": 500, "repeat_delay_per_epoch": false, "seed": 0, "sift_delay": 0, "source": "auto"}'
+        '"loss_history_length": 500, "repeat_delay_per_epoch": false, "seed": 0, '
+        '"sift_delay": 0, "source": "auto"}'
     )
 
 
