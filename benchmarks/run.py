@@ -1,4 +1,4 @@
-"""Run the benchmarks named: startup, loader, memory, scoring, fashion, container, launch."""
+"""Run the benchmarks that are named; without a name, startup, loader and overhead."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, by its path
 
-NAMES = ("startup", "loader", "memory", "scoring", "fashion", "container", "launch")
+NAMES = ("startup", "loader", "overhead", "memory", "scoring", "fashion", "container", "launch")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", default=["startup", "loader"])
+    parser.add_argument("names", nargs="*", metavar="NAME", default=["startup", "loader", "overhead"])
     names = parser.parse_args().names
     if unknown := set(names) - set(NAMES):
         parser.error(f"no benchmark {sorted(unknown)[0]}: there are {', '.join(NAMES)}")
