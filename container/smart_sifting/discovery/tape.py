@@ -21,6 +21,7 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 
 from smart_sifting.discovery import mode_stack
+from smart_sifting.discovery.compiled import uncompiled
 from smart_sifting.discovery.per_sample import is_reduction, original
 from smart_sifting.discovery.walk import map_values, tensors_in
 from smart_sifting.no_trace import GeneratorStates, cuda_devices, unwrapped
@@ -125,6 +126,7 @@ class Tape(TorchFunctionMode):
         self.handed: dict[int, Handed] = {}
         self.called: dict[int, nn.Module] = {}
         self._on_backward = on_backward
+        self._backward = uncompiled(self._run_backward)
         self._slots: dict[int, tuple[int, Tensor]] = {}
         self._next_slot = 0
         self._number = 0
@@ -197,9 +199,12 @@ class Tape(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        func, kwargs = original(func), kwargs or {}
         if func is Tensor.backward:
-            return self._backward(func, args, kwargs)
+            return self._backward(func, args, kwargs or {})
+        if torch.compiler.is_compiling():
+            # What the script has compiled stays so: one opaque call, which may not be broken up.
+            return func(*args, **(kwargs or {}))
+        func, kwargs = original(func), kwargs or {}
         if self._depth:
             result = func(*args, **kwargs)
             if isinstance(result, Tensor) and is_reduction(func, args, kwargs):
@@ -211,7 +216,7 @@ class Tape(TorchFunctionMode):
             self._record(func, args, kwargs, result, known)
         return result
 
-    def _backward(
+    def _run_backward(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         self._use(args[0])
@@ -270,6 +275,8 @@ class Tape(TorchFunctionMode):
         return node
 
     def _before_module(self, module: nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         if not self._depth and (_is_redirected(module) or next(module.parameters(), None) is None):
             return
         self._depth += 1
@@ -279,6 +286,8 @@ class Tape(TorchFunctionMode):
             self._generators = GeneratorStates(cuda_devices([module]))
 
     def _after_module(self, module: nn.Module, args: Any, *kwargs_and_result: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         if not self._depth:
             self._redirected = self._given_on(module, kwargs_and_result[-1])
             return

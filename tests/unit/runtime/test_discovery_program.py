@@ -363,6 +363,38 @@ def test_a_loss_that_is_scaled_in_place_is_the_one_before(recorder: Recorder, in
     assert (term.value, term.weight) == pytest.approx((whole[0], 0.25))
 
 
+def test_a_function_that_is_compiled_in_one_piece_stays_in_one_piece(recorder: Recorder) -> None:
+    """`fullgraph=True` fails where anything breaks its graph."""
+    model = linear()
+    compiled = torch.compile(
+        lambda inputs, labels: F.cross_entropy(model(inputs), labels),
+        backend="eager",
+        fullgraph=True,
+    )
+    recorder.step(batch(1), lambda b: compiled(*b))
+
+    assert model.weight.grad is not None
+
+
+# The compiler itself looks at the gradient of everything that a frame is called with.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_what_listens_to_a_compiled_step_is_not_compiled_with_it() -> None:
+    compiling: list[bool] = []
+    tape = Tape(lambda root: compiling.append(torch.compiler.is_compiling()))
+    model = linear()
+
+    @torch.compile(backend="eager")
+    def step(inputs: Tensor, labels: Tensor) -> None:
+        F.cross_entropy(model(inputs), labels).backward()
+
+    tape.start()
+    tape.hand_out(batch(1), ROWS, "one")
+    step(*batch(1))
+    tape.stop()
+
+    assert compiling == [False]
+
+
 def test_a_forward_that_fails_leaves_the_tape_reading(recorder: Recorder) -> None:
     """Scripts catch errors of a batch, as when memory is short, and go on."""
 
