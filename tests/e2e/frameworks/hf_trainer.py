@@ -25,13 +25,13 @@ VOCABULARY, LENGTH, CLASSES = 32, 12, 4
 
 
 class Sentences(Dataset):
-    """Random tokens; every class has words of its own, and three of them are in each sentence."""
+    """Random tokens after eight that are of the words of the sentence's class."""
 
     def __init__(self, size, seed):
         generator = torch.Generator().manual_seed(seed)
         self.labels = torch.randint(0, CLASSES, (size,), generator=generator)
         self.tokens = torch.randint(8, VOCABULARY, (size, LENGTH), generator=generator)
-        self.tokens[:, 1:4] = self.labels[:, None] * 2 + torch.tensor([0, 1, 0])
+        self.tokens[:, :8] = self.labels[:, None] * 2 + torch.tensor([0, 1] * 4)
 
     def __len__(self):
         return len(self.labels)
