@@ -75,7 +75,7 @@ class JobReport:
         acceptance: str = "quota",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.meter = Meter(clock, told=self.note)
+        self.meter = Meter(clock, told=self.note, said=self.say)
         self.tier = "waiting"
         self.reason = "no training step has been seen"
         self.keep = keep

@@ -57,7 +57,8 @@ class Meter:
         window_costs: scoring seconds a sample in the last of them.
         listener: called after each batch that came from a loader.
         epoch_listener: called when a sifted epoch is over.
-        told: called with a line that the user should read.
+        told: called with a line that the user should read in the receipt.
+        said: called with a line for the log alone.
     """
 
     clock: Callable[[], float] = time.perf_counter
@@ -88,6 +89,7 @@ class Meter:
     listener: Callable[[], None] | None = None
     epoch_listener: Callable[[], None] | None = None
     told: Callable[[str], None] | None = None
+    said: Callable[[str], None] | None = None
     _offered: int = 0
     _stride: int = 1
     _again: _Again | None = None
@@ -134,6 +136,11 @@ class Meter:
         """A line that the user should read, where somebody passes it on."""
         if self.told is not None:
             self.told(line)
+
+    def say(self, line: str) -> None:
+        """A line for the log, where somebody writes it."""
+        if self.said is not None:
+            self.said(line)
 
     def loads(self, samples: int) -> None:
         """A batch was loaded."""

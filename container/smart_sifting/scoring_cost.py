@@ -69,7 +69,7 @@ class WindowScorer:
         score: gives a batch its losses; what it gives is never questioned.
         dim: how to read the batches, see `smart_sifting.batches`.
         clock: seconds.
-        told: called with a line for the user where scores are to come in another type.
+        said: called with a line for the log where scores are to come in another type.
 
     A script that asks torch for deterministic algorithms is scored the plain way: what it keeps
     must not depend on a clock. So are compiled models, which another way would compile again.
@@ -80,13 +80,13 @@ class WindowScorer:
         score: Scorer,
         dim: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        told: Callable[[str], None] | None = None,
+        said: Callable[[str], None] | None = None,
     ) -> None:
         self.way = PLAIN
         self._score = score
         self._dim = dim
         self._clock = clock
-        self._told = told
+        self._said = said
         self._records: dict[Way, _Record] | None = None
         self._audits = 0
         self._windows_to_audit = 0
@@ -177,7 +177,7 @@ class WindowScorer:
                 best = way
         if best.bfloat16 and best != self.way:
             share = seconds[best] / seconds[PLAIN]
-            self._tell(f"scoring runs in bfloat16, in {share:.2f} of the time it took")
+            self._say(f"scoring runs in bfloat16, in {share:.2f} of the time it took")
         self.way = best
         self._windows_to_audit = WINDOWS_BETWEEN_AUDITS
 
@@ -186,7 +186,7 @@ class WindowScorer:
         if self.way == way:
             self.way = PLAIN
             if way.bfloat16:
-                self._tell(f"scoring runs in bfloat16 no longer: {type(failure).__name__}")
+                self._say(f"scoring runs in bfloat16 no longer: {type(failure).__name__}")
 
     def _open(self) -> dict[Way, _Record]:
         if self._records is None:
@@ -200,9 +200,9 @@ class WindowScorer:
                 return self._score(transformed, original, samples, at_once=True)
             return _joined([self._score(*batch) for batch in window])
 
-    def _tell(self, line: str) -> None:
-        if self._told is not None:
-            self._told(line)
+    def _say(self, line: str) -> None:
+        if self._said is not None:
+            self._said(line)
 
 
 def rank_correlation(some: Tensor, others: Tensor) -> float:

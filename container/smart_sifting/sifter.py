@@ -80,7 +80,7 @@ class Sifter:
         self.config = config
         self.dim = dim
         self.meter = Meter() if meter is None else meter
-        self.score = WindowScorer(score, dim, self.meter.clock, self.meter.tell)
+        self.score = WindowScorer(score, dim, self.meter.clock, self.meter.say)
         self.unscored: str | None = None
         self._guard = Guard(config.keep, self.meter.clock)
         self.rule: Acceptance = acceptance(

@@ -280,8 +280,14 @@ def test_a_verdict_and_a_note_are_said_once(report, said):
 
 
 def test_what_the_meter_tells_stands_in_the_receipt(report, said):
-    report.meter.tell("scoring runs in bfloat16")
-    assert report.receipt().notes == ["scoring runs in bfloat16"]
+    report.meter.tell("nothing is scored any more")
+    assert report.receipt().notes == ["nothing is scored any more"]
+    assert said.messages == ["sift: nothing is scored any more"]
+
+
+def test_what_the_meter_says_stands_in_the_log_alone(report, said):
+    report.meter.say("scoring runs in bfloat16")
+    assert report.receipt().notes == []
     assert said.messages == ["sift: scoring runs in bfloat16"]
 
 

@@ -63,9 +63,9 @@ def scored(scorer: WindowScorer, count: int) -> None:
         scorer(window)
 
 
-def ways_after_trials(score: Timed, told: list[str] | None = None) -> list[tuple[int, bool]]:
+def ways_after_trials(score: Timed, said: list[str] | None = None) -> list[tuple[int, bool]]:
     """The calls that the first window after the trials is scored by."""
-    scorer = WindowScorer(score, clock=score.clock, told=(told or []).append)
+    scorer = WindowScorer(score, clock=score.clock, said=(said or []).append)
     scored(scorer, 3)
     score.calls.clear()
     scored(scorer, 1)
@@ -127,20 +127,20 @@ def test_windows_on_trial_get_the_plain_scores() -> None:
         assert scores.labels.tolist() == [0] * 16
 
 
-def test_that_scores_come_in_bfloat16_is_told_once() -> None:
-    told: list[str] = []
+def test_that_scores_come_in_bfloat16_is_said_once() -> None:
+    said: list[str] = []
     score = Timed(bfloat16=0.6)
-    scored(WindowScorer(score, clock=score.clock, told=told.append), 300)
-    assert told == ["scoring runs in bfloat16, in 0.60 of the time it took"]
+    scored(WindowScorer(score, clock=score.clock, said=said.append), 300)
+    assert said == ["scoring runs in bfloat16, in 0.60 of the time it took"]
 
 
 def test_a_way_that_fails_later_is_given_up_and_no_window_is_lost() -> None:
     def fails(losses: Tensor) -> Tensor:
         raise RuntimeError("not in bfloat16")
 
-    told: list[str] = []
+    said: list[str] = []
     score = Timed(bfloat16=0.6)
-    scorer = WindowScorer(score, clock=score.clock, told=told.append)
+    scorer = WindowScorer(score, clock=score.clock, said=said.append)
     scored(scorer, 4)
     score.in_bfloat16 = fails
     (window,) = windows(1)
@@ -148,7 +148,7 @@ def test_a_way_that_fails_later_is_given_up_and_no_window_is_lost() -> None:
     score.calls.clear()
     scored(scorer, 1)
     assert score.calls == PLAINLY
-    assert told[1:] == ["scoring runs in bfloat16 no longer: RuntimeError"]
+    assert said[1:] == ["scoring runs in bfloat16 no longer: RuntimeError"]
 
 
 def test_what_fails_in_the_plain_way_too_is_the_users_to_see() -> None:
