@@ -15,7 +15,9 @@ NAMES = ("startup", "loader", "overhead", "memory", "scoring", "fashion", "conta
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", default=["startup", "loader", "overhead"])
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", default=["startup", "loader", "overhead"]
+    )
     names = parser.parse_args().names
     if unknown := set(names) - set(NAMES):
         parser.error(f"no benchmark {sorted(unknown)[0]}: there are {', '.join(NAMES)}")
