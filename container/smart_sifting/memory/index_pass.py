@@ -237,7 +237,7 @@ class IndexPass:
         except BaseException:
             self._give(chain(self._as_they_were(rest, sizes), self._plain))
             raise
-        self._give(self._rebatched(chosen, choose))
+        self._give(_rebatched(ref(self), self._form, chosen, choose))
         self._chosen = True
 
     def _begin(self) -> None:
@@ -305,14 +305,6 @@ class IndexPass:
         for size in sizes:
             yield self._form.write(rest[start : start + size])
             start += size
-
-    def _rebatched(self, chosen: Array, choose: Choose) -> Iterator[Any]:
-        size, write = self._form.size, self._form.write
-        while len(chosen):
-            for start in range(0, len(chosen), size):
-                yield write(chosen[start : start + size])
-            rest, _ = self._drain(BatchForm())  # the last batch of each stretch may be short
-            chosen = choose(rest) if len(rest) else rest
 
 
 class _ResumablePass(IndexPass):
@@ -382,6 +374,25 @@ class _Owner:
         loader = self._loader()
         if loader is not None:
             _refused[loader] = reason
+
+
+def _rebatched(
+    asking: Callable[[], IndexPass | None], form: BatchForm, chosen: Array, choose: Choose
+) -> Iterator[Any]:
+    """Batches of what is chosen, stretch by stretch.
+
+    The pass that gives them is held weakly. A cycle would keep the data set, which its sampler
+    holds, after the script has let go of it.
+    """
+    while len(chosen):
+        for start in range(0, len(chosen), form.size):
+            yield form.write(chosen[start : start + form.size])
+        passing = asking()
+        if passing is None:
+            return
+        rest, _ = passing._drain(BatchForm())  # the last batch of each stretch may be short
+        del passing
+        chosen = choose(rest) if len(rest) else rest
 
 
 # What passes have found out about batches of which nobody could tell before.

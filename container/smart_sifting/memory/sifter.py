@@ -177,6 +177,7 @@ class MemorySifter:
         untouched = sum(map(len, source.given))
         if self.config.keep < 1 and not passed.chosen and passed.dispatched:
             self.begin_epoch(len(self._memory), plan.samples)
+            self._trained_here = True  # on those batches
             self.steps += len(source.given)
             for indices in source.given:
                 self._given.append(indices)
