@@ -43,6 +43,12 @@ class EpochPlan:
         """Batches that the epoch gives, a last short one included."""
         return -(-self.kept // self.batch_size)
 
+    def rest(self, given: int) -> EpochPlan:
+        """What is left of it once so many samples, fewer than all, were given whole."""
+        samples = self.samples - given
+        left = min(1.0, max(0, self.kept - given) / samples)
+        return EpochPlan(samples, self.batch_size, left, self.drop_last)
+
 
 class Quota:
     """How many of the next window's samples to keep so that the epoch ends on its plan exactly.

@@ -36,6 +36,7 @@ _COUNTED_OF_BATCHES = ("seen", "kept", "batches_seen", "batches_given")
 class _Again:
     """What is counted once so many batches have been given and no more steps were taken."""
 
+    given_before: int
     batches_given: int
     steps: int
     counted: dict[str, int]
@@ -229,8 +230,23 @@ class Meter:
             epochs: counted once they have come again.
         """
         counted = {name: getattr(self, name) for name in _COUNTED_OF_BATCHES}
-        again = _Again(self.batches_given + batches, self.steps, counted | {"epochs": epochs})
+        given = self.batches_given
+        again = _Again(given, given + batches, self.steps, counted | {"epochs": epochs})
         self._again = again if batches else None
+
+    @property
+    def counted_ahead(self) -> int:
+        """Batches of the interrupted epoch that are counted, as long as no other batch is."""
+        again = self._again
+        if again is None or again.given_before != self.batches_given:
+            return 0
+        return again.batches_given - again.given_before
+
+    def take_back(self, samples: int, batches: int, seen: int, batches_seen: int) -> None:
+        """So many samples in so many batches were counted too early, with what was seen."""
+        self.kept -= samples
+        self.batches_given -= batches
+        self.passed(-seen, -batches_seen)
 
     def trial(self) -> Meter:
         """Counts apart, until it is known whether they count."""

@@ -42,6 +42,13 @@ class Shape:
     drop_last: bool = False
     skipped: int = 0
 
+    @property
+    def whole(self) -> Shape:
+        """That of the epoch that was interrupted."""
+        if self.samples is None or self.batch_size is None:
+            return self
+        return Shape(self.samples + self.skipped * self.batch_size, self.batch_size, self.drop_last)
+
 
 def planned_epoch(config: SiftConfig, shape: Shape, delay: int) -> EpochPlan | None:
     """An epoch with `delay` whole batches first; None when its length is not known or not fixed."""
@@ -50,9 +57,8 @@ def planned_epoch(config: SiftConfig, shape: Shape, delay: int) -> EpochPlan | N
     if not shape.skipped or not shape.samples:
         return EpochPlan(shape.samples, shape.batch_size, config.keep, shape.drop_last, delay)
     given = shape.skipped * shape.batch_size
-    whole = EpochPlan(shape.samples + given, shape.batch_size, config.keep, shape.drop_last, delay)
-    left = min(1.0, max(0, whole.kept - given) / shape.samples)
-    return EpochPlan(shape.samples, shape.batch_size, left, shape.drop_last)
+    samples = shape.samples + given
+    return EpochPlan(samples, shape.batch_size, config.keep, shape.drop_last, delay).rest(given)
 
 
 class Sifter:

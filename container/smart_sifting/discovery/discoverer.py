@@ -42,6 +42,7 @@ from smart_sifting.job_report import JobReport
 from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.memory.index_pass import Choose, indexable
 from smart_sifting.memory.known_data import KnownData
+from smart_sifting.memory.samplers import layers
 from smart_sifting.memory.sifter import MemorySifter
 from smart_sifting.memory.source import Indices
 from smart_sifting.memory.trained_batches import TrainedBatches
@@ -111,7 +112,7 @@ class Discoverer:
         try:
             watch = self.watch(loader)
             sifter = self._begun(loader, watch)
-            plan = self.plan(loader, watch)
+            plan = None if sifter is None else sifter.plan(self.shape(loader).whole)
             if sifter is None or plan is None:
                 return None
             choose = sifter.chooser(plan)
@@ -125,7 +126,7 @@ class Discoverer:
         earlier one; None if it has none, or this is no pass for training."""
         self._recall(loader, watch)
         sifter = watch.sifter
-        samples = self.shape(loader).samples
+        samples = self.shape(loader).whole.samples
         if self.config.keep == 1 or samples is None:
             return None
         if not isinstance(sifter, MemorySifter) or not may_train(watch.modules):
@@ -144,9 +145,7 @@ class Discoverer:
             f"{self.report.meter.epochs + 1} on, for the others have little left to teach"
         )
 
-    def _pace_schedules(
-        self, loader: DataLoader[Any], watch: Watch, sifter: MemorySifter
-    ) -> None:
+    def _pace_schedules(self, loader: DataLoader[Any], watch: Watch, sifter: MemorySifter) -> None:
         """Schedules were built for epochs of all samples: fewer steps must take them as far."""
         self.report.keep = sifter.keep
         plan = sifter.plan(self.shape(loader))
@@ -528,10 +527,11 @@ def _shuffles(loader: DataLoader[Any]) -> bool:
     if isinstance(loader.dataset, IterableDataset):
         return False
     # With a batch sampler of the script's own, the loader's sampler is a stand-in.
-    own = loader.batch_sampler if loader.batch_size is None else loader
-    sampler = getattr(own, "sampler", None)
-    if sampler is None:
-        return False
+    sampler: Any = loader.sampler
+    if loader.batch_size is None:
+        *own, sampler = layers(loader.batch_sampler)
+        if not own:
+            return False
     if isinstance(sampler, DistributedSampler):
         return sampler.shuffle
     return not isinstance(sampler, SequentialSampler)

@@ -52,6 +52,9 @@ class WatchedEpoch:
         on_trial = watch.backwards == 0 and watch.role is not Role.TRAINING
         meter = discoverer.report.meter
         self._meter = meter.trial() if on_trial else meter
+        passed = self._source.passed
+        if plan is not None and passed is not None and 0 < passed.restored < plan.samples:
+            plan = plan.rest(passed.restored)
         self._plan = plan
         # A function, not a method of this object: a cycle would keep the loader's workers alive
         # after the script has left the loop.
@@ -63,6 +66,8 @@ class WatchedEpoch:
         self._counts = self._over = False
         self._samples = 0
         self._batches = 0
+        # Batches of this epoch that an interrupted job has had.
+        self._had_before = 0
         self._limit: int | None = None
         self._given_at: float | None = None
         self._discovered = 0.0
@@ -77,6 +82,8 @@ class WatchedEpoch:
             return self._phase(self)
         except StopIteration:
             self._over = True
+            if 0 < self._had_before == self._batches:
+                self._count_no_more()
             raise
         except Exception as failure:
             if failure is self._source.failure or self._phase in _PLAIN_PHASES:
@@ -127,9 +134,7 @@ class WatchedEpoch:
         if self._sifted is not None:
             self._sifted.close()
         if self._counts and not self._over and not self._stepped():
-            # Only a look at a batch.
-            self._meter.epochs -= 1
-            self._counts = False
+            self._count_no_more()  # only a look at a batch
 
     # -- phases --------------------------------------------------------------------------------
 
@@ -271,7 +276,12 @@ class WatchedEpoch:
         if isinstance(sifter, MemorySifter):
             sifter.claim(self)
             waiting = self._watch.look_ahead.waiting
+            as_a_whole = self._source.chosen_as_a_whole()
+            if as_a_whole:
+                self._plan = sifter.plan(shape.whole)
             self._sifted = sifter.begin(self._source, self._plan, waiting)
+            if as_a_whole:
+                self._batches = self._had_before = self._sifted.batches
         else:
             self._sifted = SiftedEpoch(sifter, self._source, self._plan, shape, self._samples)
         self._phase = WatchedEpoch._sifting
@@ -316,6 +326,11 @@ class WatchedEpoch:
         self._counts = True
         self._meter.epochs += 1
         self._discoverer.report.passes.add(self)
+
+    def _count_no_more(self) -> None:
+        """This pass was no epoch of its own."""
+        self._meter.epochs -= 1
+        self._counts = False
 
     def _fall_back(self, reason: str) -> Any:
         """Discovery or sifting failed within an epoch: give what is left of it as it is."""

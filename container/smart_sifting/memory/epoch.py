@@ -42,9 +42,10 @@ class MemoryEpoch:
         self._source = source
         self._batch_size = plan.batch_size
         self._to_give, self._to_see, self._whole = plan.kept, plan.samples, whole
-        self._given, self._seen, self._batches_seen = untouched, 0, 0
-        self._seen = self._passed()
-        self._batches_seen = -(-self._seen // self._batch_size)
+        self._given = untouched
+        self._seen, self._batches_seen = self._passed(untouched)
+        if untouched:
+            self._come_again(untouched)
         self._given_at: float | None = None
         self._given_full = self._given_timed = False
         self._closed = False
@@ -53,6 +54,11 @@ class MemoryEpoch:
     def unfinished(self) -> bool:
         """Whether batches of this epoch are still to come."""
         return not self._closed and (self._given < self._to_give or self._sifter.behind)
+
+    @property
+    def batches(self) -> int:
+        """Batches given so far, those before it was made included."""
+        return -(-self._given // self._batch_size)
 
     @property
     def waiting(self) -> int:
@@ -66,7 +72,7 @@ class MemoryEpoch:
         self._settle_step()
         if self._given >= self._to_give:
             # What the workers had loaded beyond it is not for the script.
-            self._see(self._to_see)
+            self._see(self._to_see, -(-self._to_see // self._batch_size))
             self.close()
             raise StopIteration
         start = self._meter.clock()
@@ -100,20 +106,35 @@ class MemoryEpoch:
 
     def _count(self, samples: int) -> None:
         self._given += samples
-        self._see(self._passed())
+        self._see(*self._passed(self._given))
         self._meter.whole_batch(samples)
 
-    def _passed(self) -> int:
-        """Samples given, and those passed over on the way to them, in proportion."""
-        whole = min(self._given, self._whole)
-        chosen, to_choose = self._given - whole, max(1, self._to_give - self._whole)
-        return whole + -(-(self._to_see - self._whole) * chosen // to_choose)
+    def _passed(self, given: int) -> tuple[int, int]:
+        """Samples and batches of the plain epoch that are behind the script after so many samples:
+        those, and what was passed over on the way to them, in proportion."""
+        whole = min(given, self._whole)
+        samples = whole
+        if given > whole:
+            to_see, to_choose = self._to_see - whole, max(1, self._to_give - whole)
+            samples += -(-to_see * (given - whole) // to_choose)
+        return samples, -(-samples // self._batch_size)
 
-    def _see(self, samples: int) -> None:
-        """So many samples of the plain epoch are behind the script."""
-        batches = -(-samples // self._batch_size)
+    def _see(self, samples: int, batches: int) -> None:
         self._meter.passed(samples - self._seen, batches - self._batches_seen)
         self._seen, self._batches_seen = samples, batches
+
+    def _come_again(self, untouched: int) -> None:
+        """A script that had fetched ahead when it was interrupted is given again what it had not
+        trained on, and what is counted already."""
+        counted = min(self._meter.counted_ahead * self._batch_size, self._to_give)
+        if counted > untouched:
+            seen, batches_seen = self._passed(counted)
+            self._meter.take_back(
+                counted - untouched,
+                -(-counted // self._batch_size) - -(-untouched // self._batch_size),
+                seen - self._seen,
+                batches_seen - self._batches_seen,
+            )
 
     def _timed(self) -> bool:
         """Whether the clock, read at the next batch, shows the training step to its end."""

@@ -141,16 +141,18 @@ class IndexPass:
 
     Attributes:
         dispatched: batches given to the loader so far.
+        restored: samples that its sampler gave an earlier job before anything was chosen.
     """
 
     def __init__(self, owner: _Owner, sampler: Any, batches: Iterator[Any]) -> None:
-        self.dispatched = 0
+        self.dispatched = self.restored = 0
         self._owner = owner
         self._sampler = sampler
         self._plain = self._batches = batches
         self._form = BatchForm()
         self._begun = self._asked = self._chosen = False
         self._left_out = 0  # batches at the beginning that an earlier job has trained on
+        self._samples = np.empty(0, np.int64)  # of those that are given once it is chosen
         # The one that comes back, and those in flight behind it. The bound is for loaders that
         # nobody follows; it also drops what a restored loader skips.
         bound = None if owner.in_flight is None else owner.in_flight + 1
@@ -160,8 +162,7 @@ class IndexPass:
         return self
 
     def __next__(self) -> Any:
-        if not self._begun:
-            self._begin()
+        self.begin()
         batch = next(self._batches)
         if not self._asked:
             self._see(batch)
@@ -183,6 +184,13 @@ class IndexPass:
         return self._chosen
 
     @property
+    def passed_over(self) -> Array:
+        """The samples at the beginning of a pass that is chosen as a whole which come back to
+        nobody, for an earlier job has had them. To be asked before a batch is taken."""
+        batches = self._left_out + self.dispatched - len(self._unreturned)
+        return self._samples[: batches * self._form.size]
+
+    @property
     def on_the_way(self) -> list[Any]:
         """The indices of the batches that were dispatched and have not come back yet."""
         return list(self._unreturned)
@@ -191,6 +199,19 @@ class IndexPass:
     def dispatched_unreturned(self) -> int:
         """Samples that are on their way to the script, in whole batches."""
         return sum(len(batch) for batch in self._unreturned)
+
+    def begin(self) -> None:
+        """Ask now, and not when the first batch is due, how to choose."""
+        if self._begun:
+            return
+        choose = self._owner.ask()
+        if choose is None:
+            self._begun = True
+            self._give(self._batches)
+            return
+        # Nobody is there to be told; whoever asks `indexable` is.
+        with suppress(UnsupportedDataFormatException):
+            self.choose(choose)
 
     def returned(self) -> Any:
         """The indices of the oldest batch on its way, which is now no more.
@@ -237,18 +258,9 @@ class IndexPass:
         except BaseException:
             self._give(chain(self._as_they_were(rest, sizes), self._plain))
             raise
+        self._samples = chosen
         self._give(_rebatched(ref(self), self._form, chosen, choose))
         self._chosen = True
-
-    def _begin(self) -> None:
-        choose = self._owner.ask()
-        if choose is None:
-            self._begun = True
-            self._give(self._batches)
-            return
-        # Nobody is there to be told; whoever asks `indexable` is.
-        with suppress(UnsupportedDataFormatException):
-            self.choose(choose)
 
     def _give(self, batches: Iterator[Any]) -> None:
         self._batches = islice(batches, self._left_out, None) if self._left_out else batches
@@ -334,6 +346,7 @@ class _ResumablePass(IndexPass):
         plain = {name: value for name, value in state.items() if name != _STATE}
         self._resumable.load_state_dict(plain)
         if _STATE not in state:
+            self.restored = plain.get("samples_yielded", 0)
             return
         self._start = plain
         self._first, self._left_out = state[_STATE]["first"], state[_STATE]["given"]

@@ -18,7 +18,7 @@ from smart_sifting.memory.choice import EpochChoice, Numbers
 from smart_sifting.memory.epoch import MemoryEpoch
 from smart_sifting.memory.index_pass import Choose
 from smart_sifting.memory.preference import CLASS_FLOOR, strength_after, visit_rates
-from smart_sifting.memory.score_memory import ScoreMemory
+from smart_sifting.memory.score_memory import NO_CLASS, ScoreMemory
 from smart_sifting.memory.share import affordable_share
 from smart_sifting.memory.source import Indices, Source
 from smart_sifting.memory.step_losses import StepLosses
@@ -85,10 +85,12 @@ class MemorySifter:
         self._visits = 0.0
         self._first_mean: float | None = None
         self._trained_here = False
-        # Of the running epoch: samples at its beginning that were given before anything was
-        # chosen, and samples that are still to come.
-        self._whole = self._to_come = 0
+        # Of the running epoch: the samples that were given before anything was chosen; those of
+        # them that the sampler does not give again; how many are still to come.
+        self._whole = self._behind = np.empty(0, np.int64)
+        self._to_come = 0
         self._asks_classes = True
+        self._counts_classes = False
         self._class_counts: tuple[Counts, Counts] | None = None
         # The choice as the running epoch found it: an epoch may have to be begun again.
         self._at_start: dict[str, Any] | None = None
@@ -140,20 +142,19 @@ class MemorySifter:
         """
         self._flush()
         self._trained.begin_pass()
-        if self._at_start is not None and not self._trained_here:
-            self._choice.load_state_dict(self._at_start)
-        else:
+        if self._at_start is None or self._trained_here:
             given = np.concatenate(self._given) if self._given else np.empty(0, np.int64)
             self._choice.settle(self._memory, given, self._shown)
             self._learn_regime(len(given))
-            self._whole = 0
+            self._whole = np.empty(0, np.int64)
+            self._at_start = self._choice.state_dict()
+            self._counts_classes = self._memory.all_classes
         if samples != len(self._memory):
             self._memory.grow(samples)
         # Classes do not change: once all are known, or there are none, there is nothing to ask.
         first = self._memory.untouched
         self._asks_classes = first or not (self._memory.classes is None or self._memory.all_classes)
         self._given, self._shown, self._trained_here = [], shown, False
-        self._at_start = self._choice.state_dict()
 
     def chooser(self, plan: EpochPlan) -> Choose:
         """What chooses the epoch that has begun from its sampler's whole sequence."""
@@ -164,7 +165,7 @@ class MemorySifter:
 
         Args:
             source: gave nothing yet, or batches that were not chosen: then the rest is.
-            plan: the epoch's length.
+            plan: the epoch's length, what an interrupted job had of it included.
             look_ahead: batches that the script has taken and not trained on yet.
 
         Raises:
@@ -174,6 +175,7 @@ class MemorySifter:
         passed = source.passed
         if passed is None or plan is None:
             raise UnsupportedDataFormatException("samples cannot be told by their indices")
+        as_a_whole = source.chosen_as_a_whole()
         untouched = sum(map(len, source.given))
         if self.config.keep < 1 and not passed.chosen and passed.dispatched:
             self.begin_epoch(len(self._memory), plan.samples)
@@ -184,10 +186,15 @@ class MemorySifter:
             for indices in source.given[len(source.given) - look_ahead :]:
                 self._trained.handed(indices)
             whole = np.concatenate([*source.given, *map(np.asarray, passed.on_the_way)])
-            self._whole = len(whole)
             passed.choose(lambda sequence: self._choose(sequence, plan, whole))
+            self._whole = whole
+        elif as_a_whole:
+            before = np.concatenate([self._behind, passed.passed_over])
+            self._given.append(before)
+            self.steps += -(-len(before) // plan.batch_size)
+            untouched = len(before)
         source.chosen()
-        whole_samples = max(self._whole, plan.delayed_samples)
+        whole_samples = max(len(self._whole), plan.delayed_samples)
         self._to_come = plan.kept - untouched
         return MemoryEpoch(self, source, plan, untouched, whole_samples)
 
@@ -256,10 +263,11 @@ class MemorySifter:
             "choice": self._choice.state_dict() if over else self._at_start,
             "given": torch.from_numpy(given),
             "shown": self._shown,
-            "whole": 0 if over else self._whole,
+            "whole": torch.from_numpy(self._whole[: 0 if over else None]),
             "keep": self.keep,
             "visits": self._visits,
             "first_mean": self._first_mean,
+            "counts_classes": self._counts_classes,
             "steps": self.steps if over else self._settled_steps,
             "losses": None if self.losses is None else self.losses.describe(),
             "trained": {
@@ -278,8 +286,8 @@ class MemorySifter:
         self._choice.load_state_dict(state["choice"])
         self._at_start = None if state["over"] else state["choice"]
         self._given = [state["given"].numpy()]
-        self._shown, self._whole = int(state["shown"]), int(state["whole"])
-        self.keep = float(state["keep"])
+        self._shown, self._whole = int(state["shown"]), state["whole"].numpy()
+        self.keep, self._counts_classes = float(state["keep"]), bool(state["counts_classes"])
         self._visits, self._first_mean = state["visits"], state["first_mean"]
         self.steps = self._settled_steps = int(state["steps"])
         described = state["losses"]
@@ -303,9 +311,16 @@ class MemorySifter:
     def _choose(self, sequence: Indices, plan: EpochPlan, whole: Indices) -> Indices:
         """Those of a sequence that are given after `whole`, of which the delay's come untouched.
 
-        An epoch that is begun again gives those untouched that it gave so before.
+        An epoch that is begun again gives those untouched that it gave so before, if they are in
+        the sequence: a restored sampler may go on behind them.
         """
-        delayed = sequence[: max(0, max(plan.delayed_samples, self._whole) - len(whole))]
+        if self._at_start is not None:
+            self._choice.load_state_dict(self._at_start)
+        if not len(whole):
+            missing = max(0, plan.samples - len(sequence))
+            whole = self._behind = self._whole[:missing]
+        untouched = max(plan.delayed_samples, len(self._whole)) - len(whole)
+        delayed = sequence[: max(0, untouched)]
         whole = np.concatenate([whole, delayed])
         rest = sequence[len(delayed) :]
         chosen = self._choice.choose(
@@ -319,9 +334,9 @@ class MemorySifter:
         return np.concatenate([delayed, chosen])
 
     def _counts(self, seen: Indices, kept: list[Indices]) -> tuple[Counts, Counts] | None:
-        """Samples of each class, once all are known."""
+        """Samples of each class, if all were known as the epoch began."""
         classes = self._memory.classes
-        if classes is None or not self._memory.all_classes:
+        if classes is None or not self._counts_classes:
             return None
         return np.bincount(classes[seen]), np.bincount(classes[np.concatenate(kept)])
 
@@ -331,11 +346,15 @@ class MemorySifter:
         strength = strength_after(self._visits)
         if strength == 0:
             return None
+        scores, classes = self._memory.scores, self._memory.classes
+        if classes is not None:
+            # A class may have become known within this epoch, before it was interrupted.
+            classes = np.where(np.isnan(scores), np.uint16(NO_CLASS), classes)
         return visit_rates(
-            self._memory.scores,
+            scores,
             strength=strength,
             first_mean=self._first_mean,
-            classes=self._memory.classes,
+            classes=classes,
             floor=CLASS_FLOOR,
         )
 

@@ -60,6 +60,13 @@ class Source:
         """The oldest batch that was fetched and never given."""
         return self.pending.pop(0)
 
+    def chosen_as_a_whole(self) -> bool:
+        """Whether the pass, which begins now if it has not, is chosen from its first sample on."""
+        if self.passed is None or self.given:
+            return False
+        self.passed.begin()
+        return self.passed.chosen
+
     def chosen(self) -> None:
         """From now on the samples are chosen: who chooses them knows what was given."""
         self.given = []
