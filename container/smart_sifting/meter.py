@@ -18,6 +18,8 @@ from smart_sifting.receipt import HistoryPoint
 HISTORY_POINTS = 400
 MAX_CLASSES = 1000
 STEPS_REMEMBERED = 1000
+# Batches whose gradients are accumulated, at most.
+LARGEST_UPDATE = 64
 WINDOWS_REMEMBERED = 64
 
 COUNTERS = (
@@ -91,6 +93,8 @@ class Meter:
     epoch_listener: Callable[[], None] | None = None
     told: Callable[[str], None] | None = None
     said: Callable[[str], None] | None = None
+    _update: list[float] = field(default_factory=list)
+    _updates: int = 0
     _offered: int = 0
     _stride: int = 1
     _again: _Again | None = None
@@ -190,11 +194,18 @@ class Meter:
         self.step(training, measured=measured)
 
     def step(self, training: float, *, measured: bool) -> None:
-        """A training step has ended. `measured`: on a full batch, and nothing of ours ran in it."""
+        """The training on a batch has ended. `measured`: a full one, and nothing of ours ran."""
         self.training_seconds += training
-        if measured:
-            self.measured_steps += 1
-            self.full_steps.append(training)
+        if not measured:
+            self._update, self._updates = [], self.steps
+            return
+        self.measured_steps += 1
+        self._update.append(training)
+        # A loop may fetch all batches of an update before it trains on the first: what one of
+        # them costs is told by the update alone.
+        if self.steps != self._updates or len(self._update) >= LARGEST_UPDATE or not self.steps:
+            self.full_steps.extend([sum(self._update) / len(self._update)] * len(self._update))
+            self._update, self._updates = [], self.steps
 
     def elapsed(self) -> float:
         """Seconds since it was started, those before an interruption included."""

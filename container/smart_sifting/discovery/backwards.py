@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smart_sifting.discovery.compiled import uncompiled
+
 
 class Backwards:
     """Tells `listener` the root of each backward, while it listens.
@@ -18,7 +20,7 @@ class Backwards:
     """
 
     def __init__(self, listener: Callable[[Tensor], None]) -> None:
-        self._listener = listener
+        self._listener = uncompiled(listener)
         self._restore: Callable[[], None] | None = None
 
     def listen(self) -> None:

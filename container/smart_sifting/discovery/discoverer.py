@@ -377,7 +377,9 @@ class Discoverer:
     def _read_no_more(self, sifter: MemorySifter, why: str) -> None:
         if sifter.losses is not None:
             sifter.forget_losses()
-            self.report.note(f"every sample equally often from now on: {why}")
+            reason = f"every sample equally often from now on: {why}"
+            self.report.note(reason)
+            self.report.settle("batch", reason)
 
     def _sift(self, loader: DataLoader[Any], watch: Watch, verdict: Verdict, reason: str) -> None:
         if self.config.loss is not None:

@@ -124,6 +124,16 @@ def test_no_step_measured_is_nothing_known():
     assert Meter().unsifted_seconds() == 0.0
 
 
+def test_batches_of_one_update_cost_what_the_update_costs():
+    meter = Meter()
+    for update in range(1, 5):
+        for _ in range(3):
+            meter.step(0.0, measured=True)  # fetched ahead, all of the update's batches
+        meter.steps = update
+        meter.step(8.0, measured=True)
+    assert meter.unsifted_step() == (2.0, 0.0)
+
+
 def test_whole_steps_cost_what_they_took_and_all_other_batches_what_one_costs_unsifted():
     meter = Meter(batches_seen=10, batches_loaded=10, batches_given=5, data_seconds=5.0)
     meter.whole_step(5.0, 1.0, measured=False)
