@@ -173,7 +173,7 @@ class Keeper:
     def loaded(self, source: Any, *, below: bool) -> None:
         """The script has loaded a file, or a buffer, which may be one of its checkpoints."""
         if not self._report.begun:
-            self._guarded(lambda: self._look_up(source, below))
+            self._guarded(lambda: self._look_up(source, below), "used")
 
     def _look_up(self, source: Any, below: bool) -> None:
         name = self._fingerprint_if_known(source)
@@ -220,9 +220,9 @@ class Keeper:
         return None
 
     def _stage(self, state: State, label: str) -> None:
-        self._staged = state
         report = self._report
         report.load_state_dict(state["report"])
+        self._staged = state
         restart = self._lost(report)
         report.resumed.append(restart)
         meter = report.meter
@@ -276,8 +276,12 @@ class Keeper:
             return False
         self._taken[str(data)] += 1
         own = self._staged["rank"] == self._report.rank
-        sifter.resume(state if own else {**state, "carried": []})
-        return True
+        resumed = self._guarded(
+            lambda: sifter.resume(state if own else {**state, "carried": []}), "used"
+        )
+        if not resumed:
+            self._staged = None
+        return resumed
 
     def _staged_for(self, data: DataName, sifter: AnySifter) -> State | None:
         """A loader made anew finds the state of the one before it, where it has none of its own."""
@@ -318,12 +322,15 @@ class Keeper:
         except ReceiptException:
             return None
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[], None], purpose: str = "kept") -> bool:
+        """Whether the work was done."""
         try:
             work()
-        except Exception as failure:  # noqa: BLE001 - the script's checkpoint is made in any case
+        except Exception as failure:  # noqa: BLE001 - the script saves and loads in any case
             text = " ".join(str(failure).split())[:200] or type(failure).__name__
-            self._report.note(f"the sifting state is not kept: {text}")
+            self._report.note(f"the sifting state is not {purpose}: {text}")
+            return False
+        return True
 
 
 def _moment_of(state: State) -> tuple[int, int]:

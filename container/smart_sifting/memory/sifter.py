@@ -280,19 +280,27 @@ class MemorySifter:
     safe_state_dict = state_dict
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave; an epoch that was not over begins again."""
+        """Go on from what `state_dict` gave; an epoch that was not over begins again.
+
+        Raises:
+            SiftingStateException: it is of another data set, or no such state.
+            KeyError: it is of another version.
+        """
+        memory, choice = ScoreMemory(len(self._memory)), EpochChoice(self.config.seed)
+        memory.load_state_dict(state["memory"])
+        choice.load_state_dict(state["choice"])
+        described = state["losses"]
+        losses = None if described is None else StepLosses.from_description(described)
+        trained = TrainedBatches(**state["trained"])
+        # Whoever did not get so far goes on as if there were no state.
+        self._memory, self._choice, self.losses, self._trained = memory, choice, losses, trained
         self._trained_here = bool(state["over"])
-        self._memory.load_state_dict(state["memory"])
-        self._choice.load_state_dict(state["choice"])
         self._at_start = None if state["over"] else state["choice"]
         self._given = [state["given"].numpy()]
         self._shown, self._whole = int(state["shown"]), state["whole"].numpy()
         self.keep, self._counts_classes = float(state["keep"]), bool(state["counts_classes"])
         self._visits, self._first_mean = state["visits"], state["first_mean"]
         self.steps = self._settled_steps = int(state["steps"])
-        described = state["losses"]
-        self.losses = None if described is None else StepLosses.from_description(described)
-        self._trained = TrainedBatches(**state["trained"])
 
     # -- inside --------------------------------------------------------------------------------
 
