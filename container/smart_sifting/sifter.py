@@ -354,6 +354,9 @@ class SiftedEpoch:
             except StopIteration:
                 self._ended = True
                 break
+            if self._plan is not None and self._quota.seen >= self._plan.samples:
+                # It goes on beyond its length, as samplers for training by iterations do.
+                self._plan, self._quota = None, Quota(self._sifter.config.keep)
             transformed = self._sifter.transformed(original)
             samples = batch_ops.batch_size(transformed, self._sifter.dim)
             if self._batch_size is None:

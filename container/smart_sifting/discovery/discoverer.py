@@ -262,6 +262,15 @@ class Discoverer:
         own_way = self.config.acceptance == "probabilistic" or self.config.loss is not None
         return "forward" if own_way else self.config.source
 
+    def unfollowed(self, loader: DataLoader[Any], watch: Watch) -> bool:
+        """Whether a loader's samples, as its pass has found out, cannot be chosen after all."""
+        if indexable(loader) is None:
+            return False
+        if isinstance(watch.sifter, MemorySifter):
+            self._known.forget(watch.sifter)
+        watch.sifter = None
+        return True
+
     def pass_through(self, loader: DataLoader[Any], watch: Watch, reason: str) -> None:
         """Give all data of this loader from now on, and say why."""
         self._fit_schedules(loader, watch, self.plain_length)

@@ -265,7 +265,12 @@ class WatchedEpoch:
         if self._watch.resumed or self._discoverer.config.auto:
             # The delay may be over, or the share is known only now.
             self._plan = self._discoverer.plan(self._loader, self._watch)
-        self._begin_sifting()
+        try:
+            self._begin_sifting()
+        except UnsupportedDataFormatException:
+            if not self._discoverer.unfollowed(self._loader, self._watch):
+                raise
+            return self._decided()  # only the pass itself could tell, and the verdict is another
         return True
 
     def _begin_sifting(self) -> None:

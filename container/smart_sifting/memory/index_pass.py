@@ -39,6 +39,7 @@ Choose = Callable[[Array], Array]
 Listener = Callable[["DataLoader[Any]"], Choose | None]
 
 NO_LENGTH = "its sampler has no length"
+ENDLESS = "its sampler goes on beyond its length"
 # Where the state of a chosen pass stands within the state of the plain iterator.
 _STATE = "smart_sifting"
 
@@ -232,9 +233,8 @@ class IndexPass:
     def choose(self, choose: Choose) -> None:
         """Give, of what the sampler still has, only what is chosen, in batches of `batch_size`.
 
-        The sampler is asked at once for all batches up to its length; `choose` is not asked if
-        there are none. A sampler that does not end there is chosen from again, as many batches at
-        a time. To give everything, `choose` returns what it got.
+        The sampler is asked at once for all batches that are left; `choose` is not asked if there
+        are none. To give everything, `choose` returns what it got.
 
         Raises:
             UnsupportedDataFormatException: what is left cannot be chosen from, as `indexable` tells
@@ -259,7 +259,7 @@ class IndexPass:
             self._give(chain(self._as_they_were(rest, sizes), self._plain))
             raise
         self._samples = chosen
-        self._give(_rebatched(ref(self), self._form, chosen, choose))
+        self._give(_rebatched(self._form, chosen))
         self._chosen = True
 
     def _give(self, batches: Iterator[Any]) -> None:
@@ -301,12 +301,16 @@ class IndexPass:
         def batches() -> Iterator[Any]:
             sizes.append(len(first))
             yield first
-            for batch in islice(self._plain, length - already % length - 1):
+            for batch in islice(self._plain, max(0, length - already - 1)):
                 form.see(batch)
                 sizes.append(len(batch))
                 yield batch
 
         rest = np.fromiter(chain.from_iterable(batches()), np.int64)
+        more = next(self._plain, None)
+        if more is not None:
+            self._plain = chain([more], self._plain)
+            form.refusal = ENDLESS
         return rest, sizes
 
     def _note_start(self, first: Any) -> None:
@@ -389,23 +393,11 @@ class _Owner:
             _refused[loader] = reason
 
 
-def _rebatched(
-    asking: Callable[[], IndexPass | None], form: BatchForm, chosen: Array, choose: Choose
-) -> Iterator[Any]:
-    """Batches of what is chosen, stretch by stretch.
-
-    The pass that gives them is held weakly. A cycle would keep the data set, which its sampler
-    holds, after the script has let go of it.
-    """
-    while len(chosen):
-        for start in range(0, len(chosen), form.size):
-            yield form.write(chosen[start : start + form.size])
-        passing = asking()
-        if passing is None:
-            return
-        rest, _ = passing._drain(BatchForm())  # the last batch of each stretch may be short
-        del passing
-        chosen = choose(rest) if len(rest) else rest
+def _rebatched(form: BatchForm, chosen: Array) -> Iterator[Any]:
+    """Batches of what is chosen. It does not hold the pass that gives them: a cycle would keep the
+    data set, which its sampler holds, after the script has let go of it."""
+    for start in range(0, len(chosen), max(1, form.size)):
+        yield form.write(chosen[start : start + form.size])
 
 
 # What passes have found out about batches of which nobody could tell before.

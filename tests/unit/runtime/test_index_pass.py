@@ -463,25 +463,21 @@ def test_a_sampler_without_a_length_is_not_drained(listener):
     assert next(source).tolist() == [2, 3]
 
 
-def test_an_endless_sampler_is_chosen_from_by_its_length_again_and_again(listener):
+def test_an_endless_sampler_gives_all_and_says_so(listener):
     listener.choose = listener.evens
     loader = DataLoader(Numbers(), batch_sampler=ForeverOfLength())
-    source = iter(loader)
-    given = [batch.tolist() for batch in islice(source, 4)]
-    assert given == [[0, 2], [4, 6], [8], [0, 2]]
-    assert listener.got == [list(range(10)), list(range(10))]
+    given = [batch.tolist() for batch in islice(iter(loader), 7)]
+    assert given == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [0, 1], [2, 3]]
+    assert listener.got == []
+    assert indexable(loader) == "its sampler goes on beyond its length"
 
 
-def test_an_endless_sampler_is_chosen_from_to_the_end_of_its_round(listener):
+def test_an_endless_sampler_that_has_begun_goes_on_as_it_was(listener):
     source, index_pass = begin(DataLoader(Numbers(), batch_sampler=ForeverOfLength()))
     list(islice(source, 7))
-    index_pass.choose(listener.evens)
-    assert listener.got == [[4, 5, 6, 7, 8, 9]]
-
-
-def test_a_choice_of_nothing_ends_an_endless_sampler(listener):
-    listener.choose = lambda indices: indices[:0]
-    assert batches(DataLoader(Numbers(), batch_sampler=ForeverOfLength())) == []
+    with pytest.raises(UnsupportedDataFormatException, match="goes on beyond its length"):
+        index_pass.choose(listener.evens)
+    assert [batch.tolist() for batch in islice(source, 4)] == [[4, 5], [6, 7], [8, 9], [0, 1]]
 
 
 class AsGiven(Numbers):

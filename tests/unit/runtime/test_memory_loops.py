@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from script_loops import (
     net,
 )
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from smart_sifting.job_report import JobReport
 
@@ -147,3 +147,34 @@ def test_the_classes_seen_and_kept_are_counted_once_all_are_known(
     assert epochs >= 1
     assert counted == {label: epochs * labels.count(label) for label in range(CLASSES)}
     assert sum(kept for _, kept in report.meter.classes.values()) == epochs * 480
+
+
+class Rounds(Sampler[int]):
+    """Goes on for ever, and says how long a round is, as samplers for iterations do."""
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            yield from torch.randperm(SAMPLES).tolist()
+
+
+def test_a_loop_by_iterations_is_scored_and_never_ends(discover: Callable[..., JobReport]) -> None:
+    report = discover(source="auto")
+    batches = iter(DataLoader(Counting(), batch_size=BATCH, sampler=Rounds()))
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    for _ in range(150):
+        x, y, _ = next(batches)
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    assert (report.tier, report.reason) == (
+        "forward",
+        "the script's own loss, replayed on other batches, agrees with it; "
+        "its sampler goes on beyond its length",
+    )
+    assert report.meter.seen >= 2 * (150 - 30) * BATCH
