@@ -134,7 +134,7 @@ def test_a_state_goes_through_a_file_of_nothing_but_data():
 
     for each in (memory, resumed):
         each.settle(NOTHING)
-    assert resumed.scores.tolist() == memory.scores.tolist() == [1.5, 2.0, INF]
+    assert resumed.scores.tolist() == memory.scores.tolist() == [2.0, 2.0, INF]
     assert resumed.credits.tolist() == [0.25, -0.75, 0.0]
     assert resumed.classes.tolist() == [3, 40000, 5]
 
