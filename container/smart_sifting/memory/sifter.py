@@ -85,10 +85,10 @@ class MemorySifter:
         self._visits = 0.0
         self._first_mean: float | None = None
         self._trained_here = False
-        # Of the running epoch: the samples that were given before anything was chosen; those of
-        # them that the sampler does not give again; how many are still to come.
-        self._whole = self._behind = np.empty(0, np.int64)
-        self._to_come = 0
+        # Of the running epoch: the samples that were given before anything was chosen; how many a
+        # restored sampler does not give again; how many are still to come.
+        self._whole = np.empty(0, np.int64)
+        self._behind = self._to_come = 0
         self._asks_classes = True
         self._counts_classes = False
         self._class_counts: tuple[Counts, Counts] | None = None
@@ -189,10 +189,9 @@ class MemorySifter:
             passed.choose(lambda sequence: self._choose(sequence, plan, whole))
             self._whole = whole
         elif as_a_whole:
-            before = np.concatenate([self._behind, passed.passed_over])
-            self._given.append(before)
-            self.steps += -(-len(before) // plan.batch_size)
-            untouched = len(before)
+            self._given += [self._whole[: self._behind], passed.passed_over]
+            untouched = self._behind + len(passed.passed_over)
+            self.steps += -(-untouched // plan.batch_size)
         source.chosen()
         whole_samples = max(len(self._whole), plan.delayed_samples)
         self._to_come = plan.kept - untouched
@@ -324,17 +323,19 @@ class MemorySifter:
         """
         if self._at_start is not None:
             self._choice.load_state_dict(self._at_start)
-        if not len(whole):
+        behind = len(whole)
+        if not behind:
             missing = max(0, plan.samples - len(sequence))
-            whole = self._behind = self._whole[:missing]
-        untouched = max(plan.delayed_samples, len(self._whole)) - len(whole)
-        delayed = sequence[: max(0, untouched)]
+            # It goes on behind whole batches; another difference is a sampler's wrong length.
+            behind = self._behind = 0 if missing % plan.batch_size else missing
+            whole = self._whole[:behind]
+        delayed = sequence[: max(0, max(plan.delayed_samples, len(self._whole)) - behind)]
         whole = np.concatenate([whole, delayed])
         rest = sequence[len(delayed) :]
         chosen = self._choice.choose(
             self._memory,
             rest,
-            max(0, plan.kept - len(whole)),
+            max(0, plan.kept - behind - len(delayed)),
             preference=self._preference(),
             whole=whole if len(whole) else None,
         )
