@@ -29,6 +29,9 @@ SCHEMA = 2
 
 # Of the job's time that may go into states of buffers, which may be checkpoints or may not.
 SHARE_FOR_BUFFERS = 0.01
+# Of the job's time that may go into states within epochs, and seconds that always may: a script may
+# save every few steps, and the state of a large data set takes long.
+SHARE_WITHIN_EPOCHS, SECONDS_WITHIN_EPOCHS = 0.01, 1.0
 # How old the live receipt may be, as a share of the job's time: folders are often synced for money.
 SHARE_OF_LIVE_RECEIPT = 0.01
 
@@ -64,6 +67,7 @@ class Keeper:
         self._pending: dict[str, State] = {}
         self._in_use = False
         self._seconds_for_buffers = 0.0
+        self._seconds_within_epochs = 0.0
         self._live_written: float | None = None
         # The keeper of the interrupted process wrote these; this one's will take their place.
         self._known_sizes = self.states.sizes()
@@ -109,7 +113,23 @@ class Keeper:
     def _saved(self, path: Path) -> None:
         """A checkpoint is whole, though perhaps not yet under its own name."""
         self._in_use = True
+        within = any(each.unfinished for each in self._report.passes)
+        if within and not self._affordable():
+            self._report.note(
+                "some checkpoints within an epoch have no sifting state, which would have taken "
+                f"more than {SHARE_WITHIN_EPOCHS:.0%} of the time: a job that goes on from one of "
+                "them sifts anew"
+            )
+            return
+        start = self._clock()
         self._guarded(lambda: self._keep(fingerprint.of_file(path)))
+        if within:
+            self._seconds_within_epochs += self._clock() - start
+
+    def _affordable(self) -> bool:
+        """Whether the job's time allows another state within an epoch."""
+        share = SHARE_WITHIN_EPOCHS * self._report.meter.elapsed()
+        return self._seconds_within_epochs <= max(SECONDS_WITHIN_EPOCHS, share)
 
     def _scratch(self) -> bool:
         """Whether there is a place for files that are not whole yet."""

@@ -260,7 +260,7 @@ class MemorySifter:
             "over": over,
             "memory": self._memory.state_dict(),
             "choice": self._choice.state_dict() if over else self._at_start,
-            "given": torch.from_numpy(given),
+            "given": torch.from_numpy(given.astype(_smallest(len(self._memory)))),
             "shown": self._shown,
             "whole": torch.from_numpy(self._whole[: 0 if over else None]),
             "keep": self.keep,
@@ -295,7 +295,7 @@ class MemorySifter:
         self._memory, self._choice, self.losses, self._trained = memory, choice, losses, trained
         self._trained_here = bool(state["over"])
         self._at_start = None if state["over"] else state["choice"]
-        self._given = [state["given"].numpy()]
+        self._given = [state["given"].numpy().astype(np.int64)]
         self._shown, self._whole = int(state["shown"]), state["whole"].numpy()
         self.keep, self._counts_classes = float(state["keep"]), bool(state["counts_classes"])
         self._visits, self._first_mean = state["visits"], state["first_mean"]
@@ -381,6 +381,11 @@ class MemorySifter:
         self._memory.record(indices, losses.numpy(), classes)
         if len(finite):
             self.meter.point(float(finite.mean()))
+
+
+def _smallest(samples: int) -> type[np.int32 | np.int64]:
+    """The smallest type for the indices of so many samples, of those that every torch can save."""
+    return np.int32 if samples < 2**31 else np.int64
 
 
 def _none() -> None:

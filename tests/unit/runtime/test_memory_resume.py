@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 from two_ranks import join_group, leave_group
 
+from smart_sifting.checkpoints.states import States
 from smart_sifting.job_report import JobReport
 
 pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
@@ -292,3 +293,45 @@ def ranks_are_killed(rank: int, folder: str) -> None:
 def test_every_rank_goes_on_with_its_own_samples(tmp_path: Path) -> None:
     mp.spawn(ranks_are_killed, args=(str(tmp_path),), nprocs=2)
     assert sorted(path.name for path in tmp_path.glob("passed-*")) == ["passed-0", "passed-1"]
+
+
+# -- what it costs ---------------------------------------------------------------------------------
+
+
+class Within:
+    """An epoch that runs."""
+
+    unfinished, waiting, repeatable = True, 0, 0
+
+
+def test_states_within_epochs_take_a_hundredth_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes half a second here, and the script saves once a second."""
+    now = [0.0]
+    kept: list[str] = []
+
+    def keep(_states: States, name: str, *_: Any) -> None:
+        now[0] += 0.5
+        kept.append(name)
+
+    monkeypatch.setattr(States, "keep", keep)
+    with process(tmp_path) as report:
+        epoch = Within()
+        report.passes.add(epoch)
+        report.meter.batches_given = 1
+        report.meter.clock = report.keeper._clock = lambda: now[0]
+        report.meter.started = 0.0
+        for second in range(1000):
+            now[0] += 1.0
+            torch.save({"second": second}, tmp_path / "checkpoints/last.pt")
+        assert 20 <= len(kept) <= 22
+        assert report.notes == [
+            "some checkpoints within an epoch have no sifting state, which would have taken more "
+            "than 1% of the time: a job that goes on from one of them sifts anew"
+        ]
+        epoch.unfinished = False
+        kept.clear()
+        for number in range(3):
+            torch.save({"number": number}, tmp_path / "checkpoints/last.pt")
+        assert len(kept) == 3
