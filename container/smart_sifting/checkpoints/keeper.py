@@ -65,6 +65,8 @@ class Keeper:
         self._staged: State | None = None
         self._taken: Counter[str] = Counter()
         self._pending: dict[str, State] = {}
+        # The moment of the state that was written last, and the checkpoint that it is with.
+        self._latest: tuple[tuple[int, ...], str] | None = None
         self._in_use = False
         self._seconds_for_buffers = 0.0
         self._seconds_within_epochs = 0.0
@@ -145,8 +147,19 @@ class Keeper:
         """Write the state, or keep it in memory until the folder is seen to be used."""
         if not self._report.trained:
             return
+        moment, rank = self._moment(), self._report.rank
+        as_of = self._latest[1] if self._latest and self._latest[0] == moment else None
+        if as_of is not None and self.states.keep_same(name, as_of, rank):
+            return
         self._pending[name] = self._state()
         self._flush()
+        self._latest = None if self._pending else (moment, name)
+
+    def _moment(self) -> tuple[int, ...]:
+        """The same as long as nothing is trained: a checkpoint may be several files."""
+        meter, passes = self._report.meter, list(self._report.passes)
+        running = (sum(p.unfinished for p in passes), sum(p.repeatable for p in passes))
+        return meter.epochs, meter.batches_given, meter.steps, *running
 
     def _flush(self) -> None:
         if not self._used():

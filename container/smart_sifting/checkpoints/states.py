@@ -49,6 +49,20 @@ class States:
         self._prune(rank)
         self.look_old()
 
+    def keep_same(self, name: str, as_of: str, rank: int) -> bool:
+        """Keep under this name too what is kept under another. False where that cannot be."""
+        target = self.folder / f"{name}-{rank}.pt"
+        part = target.with_suffix(f".{os.getpid()}.part")
+        try:
+            part.hardlink_to(self.folder / f"{as_of}-{rank}.pt")
+            part.replace(target)
+            part.unlink(missing_ok=True)  # it stays where both names were one file already
+        except OSError:
+            return False
+        self._prune(rank)
+        self.look_old()
+        return True
+
     def make_folder(self) -> None:
         """Make the folder, if the checkpoints' own is there or can be. Raises ``OSError``."""
         self.folder.mkdir(parents=True, exist_ok=True)

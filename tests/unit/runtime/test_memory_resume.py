@@ -324,6 +324,7 @@ def test_states_within_epochs_take_a_hundredth_of_the_time(
         report.meter.started = 0.0
         for second in range(1000):
             now[0] += 1.0
+            report.meter.steps += 1
             torch.save({"second": second}, tmp_path / "checkpoints/last.pt")
         assert 20 <= len(kept) <= 22
         assert report.notes == [
@@ -333,5 +334,22 @@ def test_states_within_epochs_take_a_hundredth_of_the_time(
         epoch.unfinished = False
         kept.clear()
         for number in range(3):
+            report.meter.steps += 1
             torch.save({"number": number}, tmp_path / "checkpoints/last.pt")
         assert len(kept) == 3
+
+
+def test_the_state_of_a_checkpoint_of_several_files_is_written_once(tmp_path: Path) -> None:
+    with process(tmp_path) as report:
+        report.meter.batches_given = 1
+        for step in range(2):
+            report.meter.steps = step
+            for name in ("model.pt", "optimizer.pt", "generators.pt"):
+                torch.save({name: step}, tmp_path / "checkpoints" / f"{step}-{name}")
+        states = list((tmp_path / "checkpoints/.sift").iterdir())
+    assert len([path for path in states if path.suffix == ".pt"]) == 6
+    assert len({path.stat().st_ino for path in states if path.suffix == ".pt"}) == 2
+    assert [path.name for path in states if path.suffix == ".part"] == []
+    with process(tmp_path) as report:
+        torch.load(tmp_path / "checkpoints/1-generators.pt")
+        assert report.meter.steps == 1
