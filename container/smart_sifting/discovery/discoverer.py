@@ -22,6 +22,7 @@ from smart_sifting.dataloader.sift_dataloader import data_of, shape_of
 from smart_sifting.discovery.agreement import agreed
 from smart_sifting.discovery.backwards import Backwards
 from smart_sifting.discovery.epochs import WatchedEpoch
+from smart_sifting.discovery.in_hand import InHand
 from smart_sifting.discovery.program import NotTraceable, Program, program_of
 from smart_sifting.discovery.schedules import Positions, keep_pace, positions, stretch
 from smart_sifting.discovery.tape import Tape
@@ -82,6 +83,7 @@ class Discoverer:
         self._known = KnownData()
         # Loaders whose batches have been given since an optimizer stepped last.
         self._since_step: list[Watch] = []
+        self._in_hand = InHand()
         self._backwards = Backwards(self._on_training_step)
         report.meter.listener = report.tick
         os.register_at_fork(after_in_child=self._in_forked_child)
@@ -228,6 +230,7 @@ class Discoverer:
     def sifted(self, watch: Watch) -> None:
         """The script is about to get a sifted batch."""
         self._latest = watch
+        self._in_hand.given(watch)
         if all(watch is not each for each in self._since_step):
             self._since_step.append(watch)
 
@@ -372,11 +375,12 @@ class Discoverer:
 
     def _on_training_step(self, root: Tensor) -> None:
         """A backward begins, on a batch of a loader that is sifted, or on anything else."""
+        plain = self._in_hand.backward()
         sifter = None if self._latest is None else self._latest.sifter
         if not isinstance(sifter, MemorySifter):
             return
         try:
-            sifter.on_backward(root)
+            sifter.on_backward(root if plain else None)
         except Exception as failure:  # noqa: BLE001 - the script's backward goes on in any case
             self._read_no_more(sifter, describe(failure))
         if sifter.blind:

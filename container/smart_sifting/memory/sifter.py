@@ -115,6 +115,11 @@ class MemorySifter:
         self._claimed_by = ref(by)
 
     @property
+    def trained_here(self) -> bool:
+        """Whether an optimizer has stepped in the running epoch."""
+        return self._trained_here
+
+    @property
     def behind(self) -> bool:
         """Whether the script is still to train on batches that it has fetched ahead."""
         return self.losses is not None and self._trained.behind
@@ -221,15 +226,18 @@ class MemorySifter:
 
     # -- a training step -----------------------------------------------------------------------
 
-    def on_backward(self, root: Tensor) -> None:
-        """A backward from `root` is about to begin: remember its rows' losses."""
+    def on_backward(self, root: Tensor | None) -> None:
+        """A backward from `root` is about to begin: remember its rows' losses.
+
+        None: it may be on a batch of another loader.
+        """
         if self.losses is None:
             return
         indices = self._trained.backward()
         if indices is None:
             return
-        losses = self.losses.read(root, len(indices))
-        if losses is None:
+        losses = None if root is None else self.losses.read(root, len(indices))
+        if root is None or losses is None:
             self._misses += 1
             return
         self._misses = 0

@@ -423,6 +423,43 @@ def test_two_loaders_over_the_same_data_zipped(
     assert tier != "batch" or (even(given[0]) and even(given[1]))
 
 
+@pytest.mark.parametrize("source", ["memory", "batch"])
+def test_an_epoch_within_an_epoch_over_the_same_data(source: str, discover: Start) -> None:
+    report = discover(source=source)
+    data, script = Counting(), Script()
+    outer: list[list[int]] = []
+    inner: list[list[int]] = []
+    for _ in range(4):
+        outer.append([])
+        for number, batch in enumerate(shuffled(data)):
+            outer[-1] += script.step(batch)
+            if number == 20:
+                inner.append(script.epoch(shuffled(data)))
+
+    assert (report.tier, sizes(outer), sizes(inner)) == (source, [480] * 4, [480] * 4)
+    assert source != "batch" or (even(outer) and even(inner))
+
+
+@pytest.mark.parametrize(
+    ("source", "tier"), [("forward", "forward"), ("auto", "batch"), ("memory", "batch")]
+)
+def test_a_second_loader_that_joins_a_sifted_one_is_sifted_too(
+    source: str, tier: str, discover: Start
+) -> None:
+    report = discover(source=source)
+    first, second, script = shuffled(), shuffled(), Script()
+    script.epoch(first)
+
+    epochs: list[list[int]] = []
+    for _ in range(3):
+        epochs.append([])
+        for batch, other in zip(first, second, strict=True):
+            script.step(batch)
+            epochs[-1] += script.step(other)
+
+    assert (report.tier, sizes(epochs)) == (tier, [480] * 3)
+
+
 def test_one_loss_of_two_loaders_batches_sifts_one_of_them_evenly(discover: Start) -> None:
     report = discover(source="auto")
     long, short, script = shuffled(), shuffled(Counting(640)), Script()
@@ -571,7 +608,8 @@ def test_a_loss_computed_in_another_way_later_is_read_no_more(
         "losses cannot be read any longer"
     )
     assert report.notes == [note]
-    assert tiers == [f"sift: tier memory: {READ}", f"sift: {note}"]
+    assert tiers[0] == f"sift: tier memory: {READ}"
+    assert tiers[1:] == [f"sift: {note}", f"sift: tier batch: {note}"]
     assert even(epochs[3:])
 
 
