@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 AnySifter: TypeAlias = "Sifter | MemorySifter"
 
-SCHEMA = 2
+SCHEMA = 3
 
 # Of the job's time that may go into states of buffers, which may be checkpoints or may not.
 SHARE_FOR_BUFFERS = 0.01

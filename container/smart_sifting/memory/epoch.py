@@ -152,4 +152,6 @@ class MemoryEpoch:
         if self._given_timed and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
         trained, self._given_at = self._meter.clock() - self._given_at, None
+        if not self._sifter.trained_here:
+            return  # a resumed script passes over what it has trained on: that is no step
         self._meter.step(trained, measured=self._given_full and self._given_timed)

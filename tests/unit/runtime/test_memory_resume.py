@@ -200,6 +200,8 @@ def check(
         for epoch, length in ended.lengths.items():
             assert length == expected.lengths[epoch], each
         assert counts(resumed) == counts(report), each
+        # What was passed over is no training step that took no time.
+        assert resumed.meter.measured_steps <= report.meter.measured_steps, each
 
 
 # Batches are ten samples, and an epoch is 20 of them.
