@@ -21,7 +21,7 @@ STRENGTH = 0.8
 # that it has not yet hastens that. Even visits are then as good as a shorter plain run.
 _WHOLE_UNTIL, _NONE_FROM = 4.0, 8.0
 
-CLASS_FLOOR = 0.5
+CLASS_FLOOR = 0.3
 """The least mean rate of a class, where all have 1: none is left behind for being easy."""
 
 # The preferred loss, as a share of the first epoch's mean.
