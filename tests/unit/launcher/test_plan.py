@@ -77,7 +77,8 @@ def test_a_sift_config_travels_as_json_in_a_json_string():
     planned = plan(replace(SPEC, sift_config=SiftConfig(keep=0.25, seed=4)), HERE)
     text = (
         '{"acceptance": "quota", "auto": false, "keep": 0.25, "loss": null, '
-        '"loss_history_length": 500, "repeat_delay_per_epoch": false, "seed": 4, "sift_delay": 0, "source": "auto"}'
+        '"loss_history_length": 500, "repeat_delay_per_epoch": false, "seed": 4, '
+        '"sift_delay": 0, "source": "auto"}'
     )
     assert planned.request == request(sift_config=json.dumps(text))
 
