@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from smart_sifting.sift_config.job_config import SiftConfig
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,42 @@ class EpochPlan:
         samples = self.samples - given
         left = min(1.0, max(0, self.kept - given) / samples)
         return EpochPlan(samples, self.batch_size, left, self.drop_last)
+
+
+DataName: TypeAlias = "list[str | int | None]"
+"""What tells that two loaders are over the same data: the data set's class and its length."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a loader says of its epochs before it runs. None: it does not say.
+
+    `skipped` batches of the first epoch were given before an interruption, and the loader leaves
+    out as many; `samples` are those that it still gives.
+    """
+
+    samples: int | None
+    batch_size: int | None
+    drop_last: bool = False
+    skipped: int = 0
+
+    @property
+    def whole(self) -> Shape:
+        """That of the epoch that was interrupted."""
+        if self.samples is None or self.batch_size is None:
+            return self
+        return Shape(self.samples + self.skipped * self.batch_size, self.batch_size, self.drop_last)
+
+
+def planned_epoch(config: SiftConfig, shape: Shape, delay: int) -> EpochPlan | None:
+    """An epoch with `delay` whole batches first; None when its length is not known or not fixed."""
+    if shape.samples is None or shape.batch_size is None or config.acceptance == "probabilistic":
+        return None
+    if not shape.skipped or not shape.samples:
+        return EpochPlan(shape.samples, shape.batch_size, config.keep, shape.drop_last, delay)
+    given = shape.skipped * shape.batch_size
+    samples = shape.samples + given
+    return EpochPlan(samples, shape.batch_size, config.keep, shape.drop_last, delay).rest(given)
 
 
 class Quota:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
 from smart_sifting import batches as batch_ops
 from smart_sifting.acceptance import Acceptance, acceptance
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
-from smart_sifting.epoch_plan import EpochPlan, Quota
+from smart_sifting.epoch_plan import EpochPlan, Quota, Shape, planned_epoch
 from smart_sifting.guard import Guard
 from smart_sifting.meter import Meter
 from smart_sifting.no_trace import synchronize
@@ -24,41 +24,6 @@ from smart_sifting.sift_config.job_config import SiftConfig
 SMALLEST_WINDOW = 64
 
 WHOLE_STEPS_MEASURED = 20
-
-DataName: TypeAlias = "list[str | int | None]"
-"""What tells that two loaders are over the same data: the data set's class and its length."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a loader says of its epochs before it runs. None: it does not say.
-
-    `skipped` batches of the first epoch were given before an interruption, and the loader leaves
-    out as many; `samples` are those that it still gives.
-    """
-
-    samples: int | None
-    batch_size: int | None
-    drop_last: bool = False
-    skipped: int = 0
-
-    @property
-    def whole(self) -> Shape:
-        """That of the epoch that was interrupted."""
-        if self.samples is None or self.batch_size is None:
-            return self
-        return Shape(self.samples + self.skipped * self.batch_size, self.batch_size, self.drop_last)
-
-
-def planned_epoch(config: SiftConfig, shape: Shape, delay: int) -> EpochPlan | None:
-    """An epoch with `delay` whole batches first; None when its length is not known or not fixed."""
-    if shape.samples is None or shape.batch_size is None or config.acceptance == "probabilistic":
-        return None
-    if not shape.skipped or not shape.samples:
-        return EpochPlan(shape.samples, shape.batch_size, config.keep, shape.drop_last, delay)
-    given = shape.skipped * shape.batch_size
-    samples = shape.samples + given
-    return EpochPlan(samples, shape.batch_size, config.keep, shape.drop_last, delay).rest(given)
 
 
 class Sifter:

@@ -14,11 +14,12 @@ from smart_sifting.checkpoints import fingerprint
 from smart_sifting.checkpoints.hooks import OURS
 from smart_sifting.checkpoints.states import State, States
 from smart_sifting.checkpoints.whole_file import replaceable, sweep, write_whole
+from smart_sifting.epoch_plan import DataName
 from smart_sifting.errors import ReceiptException
 from smart_sifting.job_report import JobReport
 from smart_sifting.ranks import same_on_all_ranks
 from smart_sifting.receipt import Receipt, Resumed
-from smart_sifting.sifter import DataName, Sifter
+from smart_sifting.sifter import Sifter
 
 if TYPE_CHECKING:
     from smart_sifting.memory.sifter import MemorySifter

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from smart_sifting import job_report
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
+from smart_sifting.epoch_plan import DataName, Shape
 from smart_sifting.errors import LossImplementationNotProvidedException
 from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.memory.samplers import declared_size
@@ -20,7 +21,7 @@ from smart_sifting.ranks import world_size
 from smart_sifting.scoring import ForwardScorer
 from smart_sifting.sift_config.job_config import SiftConfig
 from smart_sifting.sift_config.sift_configs import RelativeProbabilisticSiftConfig
-from smart_sifting.sifter import DataName, Shape, SiftedEpoch, Sifter
+from smart_sifting.sifter import SiftedEpoch, Sifter
 
 logger = logging.getLogger("smart_sifting")
 

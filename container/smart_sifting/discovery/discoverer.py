@@ -20,15 +20,13 @@ from torch.utils.data import (
 
 from smart_sifting.dataloader.sift_dataloader import data_of, shape_of
 from smart_sifting.discovery.agreement import agreed
-from smart_sifting.discovery.backwards import Backwards
 from smart_sifting.discovery.epochs import WatchedEpoch
-from smart_sifting.discovery.in_hand import InHand
+from smart_sifting.discovery.memories import Memories
 from smart_sifting.discovery.program import NotTraceable, Program, program_of
 from smart_sifting.discovery.schedules import Positions, keep_pace, positions, stretch
 from smart_sifting.discovery.tape import Tape
 from smart_sifting.discovery.user_loss import load_loss
 from smart_sifting.discovery.watch import (
-    MIXED,
     OptimizerTurns,
     Role,
     Verdict,
@@ -37,21 +35,19 @@ from smart_sifting.discovery.watch import (
     loader_name,
     may_train,
 )
-from smart_sifting.epoch_plan import EpochPlan
+from smart_sifting.epoch_plan import DataName, EpochPlan, Shape, planned_epoch
 from smart_sifting.errors import SiftingError
 from smart_sifting.job_report import JobReport
 from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.memory.index_pass import Choose, indexable
-from smart_sifting.memory.known_data import KnownData
 from smart_sifting.memory.samplers import layers
 from smart_sifting.memory.sifter import MemorySifter
 from smart_sifting.memory.source import Indices
-from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.no_trace import unwrapped
 from smart_sifting.ranks import world_size
 from smart_sifting.scoring import ForwardScorer
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import DataName, Shape, Sifter, planned_epoch
+from smart_sifting.sifter import Sifter
 
 
 class Discoverer:
@@ -80,11 +76,9 @@ class Discoverer:
         self._watching: set[int] = set()
         self._nothing_to_sift = False
         self._trained_on: list[DataName] = []
-        self._known = KnownData()
+        self._memories = Memories(config, report)
         # Loaders whose batches have been given since an optimizer stepped last.
         self._since_step: list[Watch] = []
-        self._in_hand = InHand()
-        self._backwards = Backwards(self._on_training_step)
         report.meter.listener = report.tick
         os.register_at_fork(after_in_child=self._in_forked_child)
         self._hook = register_optimizer_step_post_hook(self._on_step)
@@ -177,9 +171,7 @@ class Discoverer:
         """Listen to torch no more."""
         self.tape.stop()
         self._hook.remove()
-        self._backwards.close()
-        for each in self._known:
-            each.forget_losses()
+        self._memories.close()
 
     # -- what the watched epochs ask -----------------------------------------------------------
 
@@ -230,7 +222,7 @@ class Discoverer:
     def sifted(self, watch: Watch) -> None:
         """The script is about to get a sifted batch."""
         self._latest = watch
-        self._in_hand.given(watch)
+        self._memories.given(watch)
         if all(watch is not each for each in self._since_step):
             self._since_step.append(watch)
 
@@ -269,18 +261,14 @@ class Discoverer:
         """Whether a loader's samples, as its pass has found out, cannot be chosen after all."""
         if indexable(loader) is None:
             return False
-        if isinstance(watch.sifter, MemorySifter):
-            self._known.forget(watch.sifter)
-        watch.sifter = None
+        self._memories.forget(watch)
         return True
 
     def pass_through(self, loader: DataLoader[Any], watch: Watch, reason: str) -> None:
         """Give all data of this loader from now on, and say why."""
         self._fit_schedules(loader, watch, self.plain_length)
         watch.limited = watch.role is Role.TRAINING and world_size() > 1
-        if isinstance(watch.sifter, MemorySifter):
-            watch.sifter.forget_losses()
-            self._known.forget(watch.sifter)
+        self._memories.forget(watch)
         watch.read_with(None)
         watch.role, watch.scorer, watch.sifter = Role.PASSED, None, None
         self._nothing_to_sift = True
@@ -336,19 +324,11 @@ class Discoverer:
         watch: Watch = handed.loader
         watch.backwards += 1
         if self._latest is not None and watch is not self._latest:
-            self._mix(watch, self._latest)
+            self._memories.mix(watch, self._latest)
         watch.look_ahead.observe(watch.ordinals[handed.number], watch.handed)
         watch.observe(program, handed, root)
         if watch.scorer is not None and watch.candidate is not None:
             self.program = watch.candidate, watch.rows
-
-    def _mix(self, *watches: Watch) -> None:
-        """A step on one loader's batch began when another's had been given since: nobody will know
-        whose samples the losses of such a script are."""
-        for watch in watches:
-            watch.mixed = True
-            if isinstance(watch.sifter, MemorySifter):
-                self._read_no_more(watch.sifter, MIXED)
 
     def _observe_user_loss(self, name: str) -> None:
         """Try the user's own loss on the batch in hand. Its errors are the user's to see."""
@@ -373,27 +353,6 @@ class Discoverer:
         called = [unwrapped(module) for module in self.tape.called.values()]
         return max(called, key=lambda m: sum(p.numel() for p in m.parameters()), default=None)
 
-    def _on_training_step(self, root: Tensor) -> None:
-        """A backward begins, on a batch of a loader that is sifted, or on anything else."""
-        plain = self._in_hand.backward()
-        sifter = None if self._latest is None else self._latest.sifter
-        if not isinstance(sifter, MemorySifter):
-            return
-        try:
-            sifter.on_backward(root if plain else None)
-        except Exception as failure:  # noqa: BLE001 - the script's backward goes on in any case
-            self._read_no_more(sifter, describe(failure))
-        if sifter.blind:
-            changed = "the script's steps have changed, and their losses cannot be read any longer"
-            self._read_no_more(sifter, changed)
-
-    def _read_no_more(self, sifter: MemorySifter, why: str) -> None:
-        if sifter.losses is not None:
-            sifter.forget_losses()
-            reason = f"every sample equally often from now on: {why}"
-            self.report.note(reason)
-            self.report.settle("batch", reason)
-
     def _sift(self, loader: DataLoader[Any], watch: Watch, verdict: Verdict, reason: str) -> None:
         if self.config.loss is not None:
             reason = f"scored by {self.config.loss}"
@@ -403,9 +362,10 @@ class Discoverer:
         if verdict is Verdict.FORWARD:
             if watch.scorer is None:
                 raise RuntimeError("a verdict to score needs a scorer")
-            watch.sifter = Sifter(self._fixed(), watch.scorer, meter=self.report.meter)
+            watch.sifter = Sifter(self._memories.fixed(), watch.scorer, meter=self.report.meter)
         else:
-            watch.sifter = self._remember(loader, watch, verdict)
+            readable = verdict is Verdict.MEMORY
+            watch.sifter = self._memories.make(loader, watch, readable=readable)
         if self.report.keeper is not None:
             self.report.keeper.register(watch.sifter, data_of(loader))
             watch.resumed = self.report.keeper.take_up(watch.sifter, agree=world_size() > 1)
@@ -419,30 +379,6 @@ class Discoverer:
         self.report.settle(tier, reason)
         self.report.loader(watch.name, "training", reason)
 
-    def _remember(self, loader: DataLoader[Any], watch: Watch, verdict: Verdict) -> MemorySifter:
-        """A memory of this loader's data, which loaders made anew over the same data go on with."""
-        readable = verdict is Verdict.MEMORY and self.config.keep < 1
-        sifter = MemorySifter(
-            self.config if readable else self._fixed(),
-            len(loader.dataset),  # type: ignore[arg-type]
-            watch.losses if readable else None,
-            watch.look_ahead.trained_batches() or TrainedBatches(),
-            meter=self.report.meter,
-        )
-        self._known.remember(loader.dataset, str(data_of(loader)), sifter)
-        if readable:
-            self._backwards.listen()
-        return sifter
-
-    def _fixed(self) -> SiftConfig:
-        """What was asked for, where no memory tells what can be spared."""
-        if not self.config.auto:
-            return self.config
-        fixed = replace(self.config, keep=max(SiftConfig.keep, self.config.keep), auto=False)
-        self.report.keep = fixed.keep
-        self.report.note(f"keep auto: {fixed.keep:.0%}, for the losses of samples are not known")
-        return fixed
-
     def _recall(self, loader: DataLoader[Any], watch: Watch) -> None:
         """Go on with what is remembered of the same data: of a loader before this one, or of the
         job that was interrupted."""
@@ -450,37 +386,13 @@ class Discoverer:
             return
         if not self._presumed(loader) or indexable(loader) is not None:
             return
-        sifter = self._known.find(loader.dataset, str(data_of(loader)))
-        if sifter is None:
-            sifter = self._resumed_memory(loader, watch)
+        sifter = self._memories.find(loader, watch, resume=self._source != "forward")
         if sifter is None:
             return
-        self._known.remember(loader.dataset, str(data_of(loader)), sifter)
         watch.role, watch.sifter = Role.TRAINING, sifter
         if watch.resumed and sifter.config.auto:
             self._pace_schedules(loader, watch, sifter)
         self._settle(loader, watch, self.report.tier, self.report.reason)
-
-    def _resumed_memory(self, loader: DataLoader[Any], watch: Watch) -> MemorySifter | None:
-        keeper = self.report.keeper
-        if keeper is None or not keeper.can_resume or self._source == "forward":
-            return None
-        sifter = MemorySifter(
-            self.config,
-            len(loader.dataset),  # type: ignore[arg-type]
-            None,
-            TrainedBatches(),
-            meter=self.report.meter,
-        )
-        keeper.register(sifter, data_of(loader))
-        watch.resumed = keeper.take_up(sifter, agree=world_size() > 1)
-        if not watch.resumed:
-            return None
-        self._known.remember(loader.dataset, str(data_of(loader)), sifter)
-        if sifter.losses is not None:
-            sifter.losses.start()
-            self._backwards.listen()
-        return sifter
 
     def _fit_schedules(
         self, loader: DataLoader[Any], watch: Watch, length: Callable[[Any], int]

@@ -163,13 +163,14 @@ class IndexPass:
         return self
 
     def __next__(self) -> Any:
-        self.begin()
+        if not self._begun:
+            self.begin()
         batch = next(self._batches)
         if not self._asked:
             self._see(batch)
         self.dispatched += 1
         self._unreturned.append(batch)
-        return batch
+        return self._form.write(batch) if self._chosen else batch
 
     @property
     def batch_size(self) -> int | None:
@@ -259,7 +260,7 @@ class IndexPass:
             self._give(chain(self._as_they_were(rest, sizes), self._plain))
             raise
         self._samples = chosen
-        self._give(_rebatched(self._form, chosen))
+        self._give(_rebatched(chosen, max(1, self._form.size)))
         self._chosen = True
 
     def _give(self, batches: Iterator[Any]) -> None:
@@ -393,11 +394,10 @@ class _Owner:
             _refused[loader] = reason
 
 
-def _rebatched(form: BatchForm, chosen: Array) -> Iterator[Any]:
-    """Batches of what is chosen. It does not hold the pass that gives them: a cycle would keep the
+def _rebatched(chosen: Array, size: int) -> Iterator[Array]:
+    """The batches of what is chosen. Apart from the pass that gives them: a cycle would keep the
     data set, which its sampler holds, after the script has let go of it."""
-    for start in range(0, len(chosen), max(1, form.size)):
-        yield form.write(chosen[start : start + form.size])
+    return (chosen[start : start + size] for start in range(0, len(chosen), size))
 
 
 # What passes have found out about batches of which nobody could tell before.

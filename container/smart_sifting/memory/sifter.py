@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smart_sifting.epoch_plan import EpochPlan
+from smart_sifting.epoch_plan import EpochPlan, Shape, planned_epoch
 from smart_sifting.errors import UnsupportedDataFormatException
 from smart_sifting.memory.choice import EpochChoice, Numbers
 from smart_sifting.memory.epoch import MemoryEpoch
@@ -25,7 +25,6 @@ from smart_sifting.memory.step_losses import StepLosses
 from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.meter import Meter
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import Shape, planned_epoch
 
 Counts = NDArray[np.int64]
 

@@ -23,11 +23,12 @@ from smart_sifting.checkpoints.keeper import Keeper
 from smart_sifting.dataloader.sift_dataloader import SiftingDataloader, data_of, shape_of
 from smart_sifting.discovery.agreement import agreed
 from smart_sifting.discovery.watch import Verdict
+from smart_sifting.epoch_plan import Shape, planned_epoch
 from smart_sifting.job_report import JobReport
 from smart_sifting.loss import Loss
 from smart_sifting.ranks import same_on_all_ranks
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import Shape, Sifter, planned_epoch
+from smart_sifting.sifter import Sifter
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from smart_sifting.epoch_plan import Shape
 from smart_sifting.guard import Guard
 from smart_sifting.meter import Meter
 from smart_sifting.scoring import EvenScorer, Scores
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import Shape, SiftedEpoch, Sifter
+from smart_sifting.sifter import SiftedEpoch, Sifter
 
 BATCH = 10
 

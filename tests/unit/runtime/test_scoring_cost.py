@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn, tensor
 from torch.nn.functional import cross_entropy
 
+from smart_sifting.epoch_plan import Shape
 from smart_sifting.loss import Loss
 from smart_sifting.meter import Meter
 from smart_sifting.scoring import EvenScorer, ForwardScorer, Scores
 from smart_sifting.scoring_cost import Way, WindowScorer, rank_correlation
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import Shape, SiftedEpoch, Sifter
+from smart_sifting.sifter import SiftedEpoch, Sifter
 
 ROWS = 8
 BATCHES = 2

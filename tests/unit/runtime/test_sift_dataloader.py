@@ -32,6 +32,7 @@ from torch.utils.data import (
 from smart_sifting.batches import batch_size
 from smart_sifting.data_model import ListBatch, SiftingBatchTransform, TensorBatch
 from smart_sifting.dataloader.sift_dataloader import SiftingDataloader, shape_of
+from smart_sifting.epoch_plan import Shape
 from smart_sifting.errors import (
     LossImplementationNotProvidedException,
     LossOutputException,
@@ -45,7 +46,6 @@ from smart_sifting.sift_config.sift_configs import (
     RelativeProbabilisticSiftConfig,
     SiftingBaseConfig,
 )
-from smart_sifting.sifter import Shape
 
 HALF = SiftConfig(keep=0.5)
 

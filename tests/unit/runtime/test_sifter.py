@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from smart_sifting.data_model import SiftingBatchTransform, TensorBatch
+from smart_sifting.epoch_plan import Shape
 from smart_sifting.meter import Meter
 from smart_sifting.scoring import Scores
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import Shape, SiftedEpoch, Sifter
+from smart_sifting.sifter import SiftedEpoch, Sifter
 
 NAN = float("nan")
 
