@@ -134,7 +134,9 @@ def evaluate(model: nn.Module, loader: DataLoader, device: torch.device) -> floa
 def save_checkpoint(path: Path, parts: dict, done: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: part.state_dict() for name, part in parts.items()}
-    torch.save(state | {"done": done, "rng": torch.get_rng_state()}, path)
+    unfinished = path.with_suffix(".part")  # a run may be killed while it writes
+    torch.save(state | {"done": done, "rng": torch.get_rng_state()}, unfinished)
+    unfinished.replace(path)
 
 
 def load_checkpoint(path: Path, parts: dict, device: torch.device) -> dict:

@@ -27,7 +27,8 @@ def tag(engine, request):
     yield name
     for image in engine.images.list("sift-test-build"):
         for made in image.tags:
-            engine.images.remove(made, force=True)
+            if made.startswith(name):
+                engine.images.remove(made, force=True)
 
 
 def run(engine, image, *command, **more):

@@ -51,7 +51,7 @@ def test_a_script_run_by_hand_is_sifted_when_it_is_told_to(
     words = ["python", "/opt/ml/code/train.py", "--epochs", "4", "--sift_config", CONFIG]
     done = run_container(engine, image, command=words, **on(tree))
     assert (done.code, done.out) == (0, "['/opt/ml/code/train.py', '--epochs', '4']\n"), done.err
-    assert "sift: tier forward" in done.err
+    assert "sift: tier memory" in done.err
 
 
 @pytest.mark.parametrize(

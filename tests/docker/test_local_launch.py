@@ -69,7 +69,7 @@ def test_two_hosts_train_one_sifted_model(
     assert (told["world_size"], told["same_weights"]) == (2, True)
     assert told["train_samples_of_ranks"] == [[500, 500, 500], [500, 500, 500]]
     assert "kept 3000 of 6000 samples (50.0 %)" in ended.stderr.splitlines()[-1]
-    assert (receipt(cli, "job")["world_size"], receipt(cli, "job")["tier"]) == (2, "forward")
+    assert (receipt(cli, "job")["world_size"], receipt(cli, "job")["tier"]) == (2, "memory")
     assert cli("logs", "job").stdout == ended.stdout
     assert left_behind() == []
 

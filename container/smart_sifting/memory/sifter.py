@@ -26,7 +26,9 @@ from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.meter import Meter
 from smart_sifting.sift_config.job_config import SiftConfig
 
-Counts = NDArray[np.int64]
+Integers = NDArray[np.integer]
+
+_NOTHING: Integers = np.empty(0, np.int64)
 
 # Steps whose losses wait on their device: an accelerator is not kept waiting for each of them.
 STEPS_TOGETHER = 64
@@ -89,8 +91,9 @@ class MemorySifter:
         self._whole = np.empty(0, np.int64)
         self._behind = self._to_come = 0
         self._asks_classes = True
-        self._counts_classes = False
-        self._class_counts: tuple[Counts, Counts] | None = None
+        # Of the running epoch: what the sampler offers, and what is given of it.
+        self._offered: Integers = _NOTHING
+        self._taken: Integers = _NOTHING
         # The choice as the running epoch found it: an epoch may have to be begun again.
         self._at_start: dict[str, Any] | None = None
         self._misses = 0
@@ -152,7 +155,6 @@ class MemorySifter:
             self._learn_regime(len(given))
             self._whole = np.empty(0, np.int64)
             self._at_start = self._choice.state_dict()
-            self._counts_classes = self._memory.all_classes
         if samples != len(self._memory):
             self._memory.grow(samples)
         # Classes do not change: once all are known, or there are none, there is nothing to ask.
@@ -219,9 +221,9 @@ class MemorySifter:
             return  # only a look at a batch: the epoch is still to come
         self._settled_steps = self.steps
         self._at_start = None
-        if complete and self._class_counts is not None:
-            self.meter.count_classes(*self._class_counts)
-        self._class_counts = None
+        if complete:
+            self._count_classes()
+        self._offered, self._taken = _NOTHING, _NOTHING
 
     # -- a training step -----------------------------------------------------------------------
 
@@ -273,7 +275,6 @@ class MemorySifter:
             "keep": self.keep,
             "visits": self._visits,
             "first_mean": self._first_mean,
-            "counts_classes": self._counts_classes,
             "steps": self.steps if over else self._settled_steps,
             "losses": None if self.losses is None else self.losses.describe(),
             "trained": {
@@ -304,7 +305,7 @@ class MemorySifter:
         self._at_start = None if state["over"] else state["choice"]
         self._given = [state["given"].numpy().astype(np.int64)]
         self._shown, self._whole = int(state["shown"]), state["whole"].numpy()
-        self.keep, self._counts_classes = float(state["keep"]), bool(state["counts_classes"])
+        self.keep = float(state["keep"])
         self._visits, self._first_mean = state["visits"], state["first_mean"]
         self.steps = self._settled_steps = int(state["steps"])
 
@@ -346,15 +347,19 @@ class MemorySifter:
             preference=self._preference(),
             whole=whole if len(whole) else None,
         )
-        self._class_counts = self._counts(np.concatenate([whole, rest]), [whole, chosen])
+        if self._asks_classes or self._memory.classes is not None:
+            kind = np.int32 if len(self._memory) < 2**31 else np.int64
+            self._offered = np.concatenate([whole, rest]).astype(kind)
+            self._taken = np.concatenate([whole, chosen]).astype(kind)
         return np.concatenate([delayed, chosen])
 
-    def _counts(self, seen: Indices, kept: list[Indices]) -> tuple[Counts, Counts] | None:
-        """Samples of each class, if all were known as the epoch began."""
+    def _count_classes(self) -> None:
+        """Count an epoch's samples of each class, if all are known by its end."""
+        self._flush()
         classes = self._memory.classes
-        if classes is None or not self._counts_classes:
-            return None
-        return np.bincount(classes[seen]), np.bincount(classes[np.concatenate(kept)])
+        if classes is not None and self._memory.all_classes and len(self._offered):
+            seen, kept = (np.bincount(classes[each]) for each in (self._offered, self._taken))
+            self.meter.count_classes(seen.tolist(), kept.tolist())
 
     def _preference(self) -> Numbers | None:
         if self.losses is None:
