@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.measure import Figure, Result, interleave, medians
 
-ROUNDS = 9
+ROUNDS = 7
 STEPS = 800
 EPOCHS = 6
 BATCH_SIZE = 64
