@@ -25,7 +25,11 @@ def lowest_of_all_ranks(numbers: Sequence[int]) -> list[int]:
     """The lowest that any rank has in each place. A collective."""
     if world_size() == 1:
         return list(numbers)
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    lowest = torch.tensor(numbers, device=device)
+    lowest = torch.tensor(numbers, device=collective_device())
     dist.all_reduce(lowest, op=dist.ReduceOp.MIN)
     return [int(number) for number in lowest.tolist()]
+
+
+def collective_device() -> str:
+    """The device whose tensors the ranks' collectives take."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"

@@ -13,6 +13,7 @@ from smart_sifting.discovery.in_hand import InHand
 from smart_sifting.discovery.watch import MIXED, Watch, describe
 from smart_sifting.memory.known_data import KnownData
 from smart_sifting.memory.sifter import MemorySifter
+from smart_sifting.memory.step_losses import StepLosses
 from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.ranks import world_size
 from smart_sifting.sift_config.job_config import SiftConfig
@@ -53,13 +54,10 @@ class Memories:
             readable: the losses of the loader's steps can be read; else all is visited evenly.
         """
         reads = readable and self._config.keep < 1
-        sifter = MemorySifter(
-            self._config if reads else self.fixed(),
-            len(loader.dataset),  # type: ignore[arg-type]
-            watch.losses if reads else None,
-            watch.look_ahead.trained_batches() or TrainedBatches(),
-            meter=self._report.meter,
-        )
+        config = self._config if reads else self.fixed()
+        losses = watch.losses if reads else None
+        trained = watch.look_ahead.trained_batches() or TrainedBatches()
+        sifter = self._sifter(loader, config, losses, trained)
         self._known.remember(loader.dataset, str(data_of(loader)), sifter)
         if reads:
             self._backwards.listen()
@@ -110,13 +108,7 @@ class Memories:
         keeper = self._report.keeper
         if keeper is None or not keeper.can_resume:
             return None
-        sifter = MemorySifter(
-            self._config,
-            len(loader.dataset),  # type: ignore[arg-type]
-            None,
-            TrainedBatches(),
-            meter=self._report.meter,
-        )
+        sifter = self._sifter(loader, self._config, None, TrainedBatches())
         keeper.register(sifter, data_of(loader))
         watch.resumed = keeper.take_up(sifter, agree=world_size() > 1)
         if not watch.resumed:
@@ -125,6 +117,16 @@ class Memories:
             sifter.losses.start()
             self._backwards.listen()
         return sifter
+
+    def _sifter(
+        self,
+        loader: DataLoader[Any],
+        config: SiftConfig,
+        losses: StepLosses | None,
+        trained: TrainedBatches,
+    ) -> MemorySifter:
+        samples = len(loader.dataset)  # type: ignore[arg-type]
+        return MemorySifter(config, samples, losses, trained, meter=self._report.meter)
 
     def _on_backward(self, root: Tensor) -> None:
         """A backward begins, on a batch of a loader that is sifted, or on anything else."""

@@ -64,7 +64,6 @@ def _merged_classes(classes: NDArray[np.uint16]) -> NDArray[np.int32]:
 
 
 def _reduced(values: NDArray[Any], how: Any) -> NDArray[Any]:
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    tensor = torch.from_numpy(values).to(device)
+    tensor = torch.from_numpy(values).to(ranks.collective_device())
     dist.all_reduce(tensor, op=how)
     return tensor.cpu().numpy()
