@@ -197,11 +197,6 @@ class IndexPass:
         """The indices of the batches that were dispatched and have not come back yet."""
         return list(self._unreturned)
 
-    @property
-    def dispatched_unreturned(self) -> int:
-        """Samples that are on their way to the script, in whole batches."""
-        return sum(len(batch) for batch in self._unreturned)
-
     def begin(self) -> None:
         """Ask now, and not when the first batch is due, how to choose."""
         if self._begun:

@@ -206,7 +206,7 @@ def test_undoing_the_patch_gives_torch_its_property_back():
 def test_a_pass_that_nobody_follows_remembers_no_more_than_what_is_in_flight(listener):
     source, index_pass = begin(DataLoader(Numbers(), batch_size=4))
     assert len(list(islice(source, 5))) == 5
-    assert index_pass.dispatched_unreturned == 4
+    assert sum(map(len, index_pass.on_the_way)) == 4
 
 
 def test_a_pass_keeps_no_loader_alive(listener):
@@ -250,7 +250,7 @@ def test_workers_load_what_is_chosen_in_every_epoch(persistent, listener):
         given = list(followed(source, index_pass))
         assert [len(batch) for batch in given] == [4, 4, 3]
         assert flat(given) == [index for index in listener.got.pop() if index % 2 == 0]
-        assert index_pass.dispatched_unreturned == 0
+        assert sum(map(len, index_pass.on_the_way)) == 0
     assert data.loaded == list(range(0, 22, 2))
     assert data.loads[0] == 3
 
@@ -290,7 +290,7 @@ def test_a_switch_lets_prefetched_batches_come_first(listener):
     source, index_pass = begin(DataLoader(data, 2, num_workers=2))
     batches = followed(source, index_pass)
     assert list(islice(batches, 3)) == [[0, 1], [2, 3], [4, 5]]
-    assert (index_pass.dispatched, index_pass.dispatched_unreturned) == (7, 8)
+    assert (index_pass.dispatched, sum(map(len, index_pass.on_the_way))) == (7, 8)
     assert index_pass.on_the_way == [[6, 7], [8, 9], [10, 11], [12, 13]]
     assert not index_pass.chosen
     index_pass.choose(listener.evens)
@@ -305,7 +305,7 @@ def test_without_workers_a_switch_holds_from_the_next_batch_on(listener):
     source, index_pass = begin(DataLoader(data, 4))
     batches = followed(source, index_pass)
     assert list(islice(batches, 3)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
-    assert (index_pass.dispatched, index_pass.dispatched_unreturned) == (3, 0)
+    assert (index_pass.dispatched, sum(map(len, index_pass.on_the_way))) == (3, 0)
     index_pass.choose(listener.evens)
     assert list(batches) == [[12, 14, 16, 18], [20]]
     assert data.loaded == [*range(12), 12, 14, 16, 18, 20]
