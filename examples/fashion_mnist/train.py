@@ -185,10 +185,10 @@ def main() -> None:
         done["steps"] += epoch_steps
         done["epochs"] += 1
         done["accuracy"] = evaluate(model, test_loader, device)
-        seconds, accuracy = done["seconds"], done["accuracy"]
-        print(f"epoch {epoch + 1}/{args.epochs} {seconds:.1f} s accuracy {accuracy:.4f}")
         if checkpoint:
             save_checkpoint(checkpoint, parts, done)
+        seconds, accuracy = done["seconds"], done["accuracy"]
+        print(f"epoch {epoch + 1}/{args.epochs} {seconds:.1f} s accuracy {accuracy:.4f}")
 
     print(f"trained on {done['samples']} samples in {done['steps']} steps, {done['seconds']:.1f} s")
     print(f"learning rate at the end: {scheduler.get_last_lr()[0]:.6f}")
