@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 from benchmarks.sifting.workloads import Options
+from smart_sifting.sift_config.job_config import AUTO, LEAST_AUTO
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,16 @@ LABELS = {
     "infobatch": "InfoBatch (its own code)",
     "forward": "ours, forward scoring",
     "memory": "ours, memory",
+    "auto": "ours, memory, keep auto",
 }
 FAMILIES = tuple(LABELS)
-OURS = ("memory", "forward")
+OURS = ("memory", "auto", "forward")
 PEERS = ("aws", "selective-backprop", "infobatch")
 CONTROLS = ("shortened", "random")
 
-_FIXED = {"full": 1.0, "selective-backprop": 0.8, "infobatch": 0.5}
+_FIXED = {"full": 1.0, "selective-backprop": 0.8, "infobatch": 0.5, "auto": LEAST_AUTO}
 """Families without a share of their own, and what share of the samples they train on, or of the
-easy ones."""
+easy ones, or at least."""
 
 DEFAULT = {
     "cpu": (
@@ -66,6 +68,7 @@ DEFAULT = {
         "memory-0.7",
         "memory-0.5",
         "memory-0.3",
+        "auto",
     ),
     "full": (
         "full",
@@ -76,6 +79,7 @@ DEFAULT = {
         ),
         "selective-backprop",
         "infobatch",
+        "auto",
     ),
 }
 
@@ -111,6 +115,8 @@ def _parts(name: str) -> tuple[str, float]:
 
 
 def _sift_config(family: str, share: float) -> dict[str, object]:
+    if family == "auto":
+        return {"keep": AUTO}
     if family == "aws":
         return {"keep": share, "acceptance": "probabilistic", "source": "forward"}
     return {"keep": share, "source": family}

@@ -18,6 +18,7 @@ _COLUMNS = {
     "selective-backprop": "SelectiveBackprop",
     "infobatch": "InfoBatch",
 }
+_TIERS = {"memory": "memory", "auto": "memory", "forward": "forward", "aws": "forward"}
 
 
 def page(results: Sequence[Result]) -> str:
@@ -130,7 +131,7 @@ def _section(result: Result) -> list[str]:
 def _row(summary: Summary, table: Table, result: Result) -> str:
     full = table.get("full")
     label = summary.arm.label
-    wanted = {"memory": "memory", "forward": "forward", "aws": "forward"}.get(summary.arm.family)
+    wanted = _TIERS.get(summary.arm.family)
     if wanted and summary.tiers != (wanted,):
         label += f" (**tier {', '.join(summary.tiers)}**)"
     cells = [

@@ -23,7 +23,7 @@ _SERIES = (
     ("SelectiveBackprop", ("selective-backprop",)),
     ("InfoBatch", ("infobatch",)),
     ("ours, forward scoring", ("forward",)),
-    ("ours, memory", ("memory",)),
+    ("ours, memory", ("memory", "auto")),
 )
 
 
@@ -114,4 +114,4 @@ def _mark_of(summary: Summary) -> str:
     family = summary.arm.family
     if family in ("selective-backprop", "infobatch"):
         return ""
-    return "full" if family == "full" else f"{100 * summary.arm.keep:g}"
+    return family if family in ("full", "auto") else f"{100 * summary.arm.keep:g}"

@@ -385,12 +385,12 @@ class MemorySifter:
             return
         waiting, self._waiting = self._waiting, []
         indices = np.concatenate([each for each, _, _ in waiting])
-        losses = torch.cat([each.float() for _, each, _ in waiting]).cpu()
+        losses = torch.cat([each for _, each, _ in waiting]).float().cpu().numpy()
         labels = [each for _, _, each in waiting if each is not None]
         classes = torch.cat(labels).cpu().numpy() if len(labels) == len(waiting) else None
-        finite = losses[torch.isfinite(losses)]
+        self._memory.record(indices, losses, classes)
+        finite = losses[np.isfinite(losses)]
         self.meter.non_finite += len(losses) - len(finite)
-        self._memory.record(indices, losses.numpy(), classes)
         if len(finite):
             self.meter.point(float(finite.mean()))
 

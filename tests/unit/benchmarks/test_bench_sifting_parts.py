@@ -36,6 +36,7 @@ def test_ours_and_aws_rule_leave_the_script_as_it_is():
     for name in ("memory-0.3", "forward-0.5", "aws-0.7"):
         assert (arm(name).script, arm(name).epochs, arm(name).sifted) == ({}, 1, True)
     assert json.loads(arm("memory-0.3").launch[1]) == {"keep": 0.3, "source": "memory"}
+    assert json.loads(arm("auto").launch[1]) == {"keep": "auto"}
     assert json.loads(arm("aws-0.7").launch[1]) == {
         "keep": 0.7,
         "acceptance": "probabilistic",
