@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchmarks.sifting.arms import OURS
 from benchmarks.sifting.results import Result, metric_of, stem, table_of
 from benchmarks.sifting.summary import SHORTENED, Comparison, Summary, Table
+from benchmarks.sifting.workloads import ACCURACY, BITS
 
 _COLUMNS = {
     "full": "full training",
@@ -15,6 +16,16 @@ _COLUMNS = {
     "shortened-0.5": "plain, shortened",
     "random-0.5": "plain, random share",
     "aws-0.5": "AWS's rule",
+    "selective-backprop": "SelectiveBackprop",
+    "infobatch": "InfoBatch",
+}
+_KINDS = {
+    "memory": "ours, memory",
+    "auto": "ours, keep auto",
+    "forward": "ours, forward",
+    "shortened": "plain, shortened",
+    "random": "plain, random share",
+    "aws": "AWS's rule",
     "selective-backprop": "SelectiveBackprop",
     "infobatch": "InfoBatch",
 }
@@ -44,6 +55,13 @@ def page(results: Sequence[Result]) -> str:
     if results:
         lines += ["", "## At half of the samples", "", *_overview(results)]
         lines += ["", "The score, and the part of full training's time that it took."]
+        lines += ["", "## Saved at full training's result", "", *_savings(results)]
+        lines += [
+            "",
+            "The time that the cheapest arm of each kind saved, of those that ended no more than",
+            f"{ACCURACY.tolerance:g} points ({BITS.tolerance:g} {BITS.unit}) worse than full",
+            "training; and how much better it ended.",
+        ]
     for result in results:
         lines += ["", *_section(result)]
     return "\n".join(lines) + "\n"
@@ -86,6 +104,27 @@ def _overview(results: Sequence[Result]) -> list[str]:
         table = table_of(result)
         arms = [table.get(name) for name in _COLUMNS]
         cells = [_cell(each, table, result) if each else "" for each in arms]
+        lines.append(f"| {_title(result)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _savings(results: Sequence[Result]) -> list[str]:
+    lines = [
+        f"| workload | {' | '.join(_KINDS.values())} |",
+        "|---" * (1 + len(_KINDS)) + "|",
+    ]
+    for result in results:
+        table, metric = table_of(result), metric_of(result)
+        full = table.get("full")
+        cells = []
+        for family in _KINDS:
+            best = table.as_good_as_full(family, metric.tolerance)
+            if full is None or best is None:
+                cells.append("none")
+                continue
+            saved = 1 - table.cost(best) / table.cost(full)
+            lead = table.point(best).score - table.point(full).score
+            cells.append(f"{100 * saved:.0f} % ({lead:+.{metric.digits}f})")
         lines.append(f"| {_title(result)} | {' | '.join(cells)} |")
     return lines
 
@@ -185,7 +224,7 @@ def _score(summary: Summary, result: Result) -> str:
 def _saving(table: Table, summary: Summary) -> str:
     saved = table.saved(summary)
     if saved is None:
-        return "worse than the shortest plain run"
+        return "the shortest plain run does better"
     return f"{'≥ ' if saved.at_least else ''}{100 * saved.share:.0f} %"
 
 

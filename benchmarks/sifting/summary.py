@@ -131,6 +131,22 @@ class Table:
             1 - self.cost(summary) / (plain.points[-1].cost if at_least else cost), at_least
         )
 
+    def as_good_as_full(self, family: str, tolerance: float) -> Summary | None:
+        """The cheapest arm of a family, cheaper than full training, whose result is no more than
+        `tolerance` worse; None if there is none."""
+        full = self.get("full")
+        if full is None:
+            return None
+        least = self.point(full).score - tolerance
+        good = [
+            each
+            for each in self.arms
+            if each.arm.family == family
+            and self.point(each).score >= least
+            and self.cost(each) < self.cost(full)
+        ]
+        return min(good, key=self.cost, default=None)
+
     def comparisons(self) -> list[Comparison]:
         """Ours beside plain training of the same cost, then each of our families, with full
         training as its end, beside each peer at the peer's cost."""

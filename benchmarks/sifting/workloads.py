@@ -21,14 +21,17 @@ class Metric:
     better: int
     """1 where more is better, -1 where less is."""
 
+    tolerance: float
+    """How far from full training's result still counts as equal to it."""
+
     scale: float = 1.0
     """From the printed number to the table's."""
 
     digits: int = 2
 
 
-ACCURACY = Metric("test accuracy", "%", 1, 100.0)
-BITS = Metric("test bits per byte", "bits/byte", -1, digits=4)
+ACCURACY = Metric("test accuracy", "%", 1, 0.2, scale=100.0)
+BITS = Metric("test bits per byte", "bits/byte", -1, 0.005, digits=4)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,14 @@ def test_the_page_says_what_was_not_had_and_how_ours_stood(result):
     )
 
 
+def test_the_page_says_what_was_saved_at_full_training_s_result(result):
+    (nothing_as_good,) = (line for line in page([result]).splitlines() if line.endswith("| none |"))
+    assert nothing_as_good.count("none") == 8
+    result["runs"]["memory-0.5"] = runs(0.8985, 60, 500, "memory")
+    result["runs"]["memory-0.7"] = runs(0.91, 80, 700, "memory")
+    assert "| Fashion-MNIST, small ResNet | 40 % (-0.15) | none |" in page([result])
+
+
 def test_a_claim_carries_its_command_and_the_count_of_what_held(result):
     ours, plain, peers = claims([result])
     assert ours.startswith(
