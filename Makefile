@@ -16,7 +16,7 @@ SITE := $(VENV)/installed
 BASE ?= sift-base:bookworm
 IMAGE ?= sift-training:cpu
 
-.PHONY: run data test lint image bench bench-fashion bench-container bench-launch bench-memory \
+.PHONY: run data test lint image bench bench-container bench-launch bench-memory \
 	bench-scoring bench-sifting bench-sifting-full wheel clean
 
 run: $(SITE)-run
@@ -46,9 +46,6 @@ bench: $(SITE)-run
 # Forward scoring in every way, beside the plain evaluation forward.
 bench-scoring: $(SITE)-run
 	$(BIN)/python benchmarks/run.py scoring $(ARGS)
-
-bench-fashion: $(SITE)-run
-	$(BIN)/python benchmarks/run.py fashion $(ARGS)
 
 # Beside peer images, which it builds on the same base, and SDK v2's own local mode.
 bench-container: image

@@ -143,8 +143,9 @@ def page() -> str:
         "# Measured",
         "",
         "Medians of interleaved runs; every figure stands beside its peer in the same run.",
-        "`make bench`, `bench-memory`, `bench-scoring`, `bench-fashion`, `bench-container` and "
-        "`bench-launch` write this page.",
+        "`make bench`, `bench-memory`, `bench-scoring`, `bench-container` and `bench-launch` write "
+        "this page; what sifting reaches beside its peers is on [a page of its own]"
+        "(sifting/README.md).",
     ]
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, by its path
 
-NAMES = ("startup", "loader", "overhead", "memory", "scoring", "fashion", "container", "launch")
+NAMES = ("startup", "loader", "overhead", "memory", "scoring", "container", "launch")
 
 
 def main() -> int:

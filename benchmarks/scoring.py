@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.fashion import ROOT
 from benchmarks.measure import Figure, Result, interleave, medians
 from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.no_trace import no_trace
 from smart_sifting.scoring import ForwardScorer
 from smart_sifting.scoring_cost import TRIALS, WindowScorer, rank_correlation
 
+ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "benchmarks/sifting/scripts"
 FETCH = ROOT / "examples/fashion_mnist/fetch.py"
 
