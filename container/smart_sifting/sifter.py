@@ -25,6 +25,11 @@ SMALLEST_WINDOW = 64
 
 WHOLE_STEPS_MEASURED = 20
 
+SCORED_VISITS = 6.0
+"""Visits of a sample after which the hard ones are preferred no more. A model that has seen its
+samples that often begins to learn them by heart, and to prefer those that it does not know yet
+hastens that; see `memory.preference`, which fades around the same number."""
+
 
 class Sifter:
     """What outlives an epoch: the loss history, the generator, carried samples and the delay.
@@ -59,6 +64,7 @@ class Sifter:
         )
         self.steps = 0
         self._settled_steps = 0
+        self._visits = 0.0
         self.carried: list[Any] = []
         self._transform = transform
 
@@ -72,10 +78,20 @@ class Sifter:
             return self.config.sift_delay
         return max(0, self.config.sift_delay - self._settled_steps)
 
-    def settle_epoch(self) -> None:
+    def settle_epoch(self, visits: float) -> None:
         """An epoch has ended: the next one's plan counts its steps. Not before, for `len()` must
-        not change in the middle of an epoch."""
+        not change in the middle of an epoch.
+
+        Args:
+            visits: how often it gave each of its samples, on average.
+        """
         self._settled_steps = self.steps
+        self._visits += visits
+        if self._visits >= SCORED_VISITS and self._may_stop_scoring():
+            self._keep_evenly(
+                f"the model was trained on each sample {self._visits:.1f} times, and from there on "
+                "the hardest are no better choice"
+            )
 
     def heed_guard(self) -> None:
         """Keep the same share evenly from now on if scoring does not pay.
@@ -83,15 +99,21 @@ class Sifter:
         Not under AWS's own rule, whose share follows from the losses, nor where the script asks
         torch for deterministic algorithms: what it keeps must not depend on a clock.
         """
-        if self.unscored is not None or self.config.acceptance == "probabilistic":
+        if not self._may_stop_scoring():
             return
         known = self._guard.input_bound
         why = self._guard.verdict(self.meter)
         if self._guard.input_bound not in (None, known):
             self.meter.tell(self._guard.input_bound)
         if why is not None and not torch.are_deterministic_algorithms_enabled():
-            self._score_no_more(why)
-            self.meter.tell(f"nothing is scored any more, the same share is kept evenly: {why}")
+            self._keep_evenly(why)
+
+    def _may_stop_scoring(self) -> bool:
+        return self.unscored is None and self.config.acceptance != "probabilistic"
+
+    def _keep_evenly(self, why: str) -> None:
+        self._score_no_more(why)
+        self.meter.tell(f"nothing is scored any more, the same share is kept evenly: {why}")
 
     def _score_no_more(self, why: str) -> None:
         self.unscored = why
@@ -113,6 +135,7 @@ class Sifter:
             "carried": list(self.carried),
             "score": self.score.state_dict(),
             "unscored": self.unscored,
+            "visits": self._visits,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -129,6 +152,7 @@ class Sifter:
         self.steps = self._settled_steps = int(state["steps"])
         self.carried = list(state["carried"])
         self.score.load_state_dict(state["score"])
+        self._visits = float(state["visits"])
         if state["unscored"] is not None:
             self._score_no_more(state["unscored"])
 
@@ -266,12 +290,19 @@ class SiftedEpoch:
         """Count what was kept but never asked for: the script broke out of the loop."""
         if self._closed:
             return
+        visits = self._visits()
         self._closed = self._ended = True
         self._delay = 0
         self._meter.left_over += self._waiting
         self._pieces, self._waiting = [], 0
-        self._sifter.settle_epoch()
+        self._sifter.settle_epoch(visits)
         self._meter.epoch_ended()
+
+    def _visits(self) -> float:
+        """How often this pass gave each sample, on average; 0 where nobody knows how many more
+        there would have been."""
+        samples = self._plan.samples if self._plan else self._quota.seen if self._ended else 0
+        return self._quota.kept / samples if samples else 0.0
 
     def abandon(self) -> None:
         """Forget what was kept and not given: the batches that it is from will be given whole."""

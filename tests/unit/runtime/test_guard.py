@@ -243,6 +243,44 @@ def test_where_scoring_does_not_pay_an_epoch_goes_on_without_it_and_keeps_its_pl
     assert sifter.score is not score
 
 
+def test_what_was_trained_on_often_enough_is_not_scored_any_longer() -> None:
+    told: list[str] = []
+    sifter, now = sifter_of(0.1, told)
+    scored: list[int] = []
+    for _ in range(13):
+        before = len(sifter.meter.history)
+        kept = [each % 100 for batch in epoch(sifter, now, 1000) for each in batch]
+        scored.append(len(sifter.meter.history) - before)
+        assert len(kept) == 500
+    # Twelve epochs of half of the samples are six visits of each.
+    assert scored == [10] * 12 + [0]
+    assert sum(kept) / 500 == pytest.approx(49.5, abs=3.0)
+    assert told == [
+        "nothing is scored any more, the same share is kept evenly: the model was trained on each "
+        "sample 6.0 times, and from there on the hardest are no better choice"
+    ]
+
+
+def test_data_that_never_ends_is_scored_for_ever() -> None:
+    told: list[str] = []
+    sifter, now = sifter_of(0.1, told)
+    for _ in range(20):
+        passed = SiftedEpoch(sifter, iter(torch.arange(1000).split(50)), None, Shape(None, 50))
+        for _ in range(5):
+            next(passed)
+            now[0] += 1.0
+        passed.close()
+    assert told == []
+
+
+def test_under_aws_s_own_rule_every_epoch_is_scored() -> None:
+    told: list[str] = []
+    sifter, now = sifter_of(0.1, told, acceptance="probabilistic")
+    for _ in range(20):
+        epoch(sifter, now, 1000)
+    assert told == []
+
+
 def test_nothing_is_scored_once_it_is_stopped_and_nothing_is_made_up_of_it() -> None:
     sifter, now = sifter_of(1.5, [])
     epoch(sifter, now)
