@@ -18,6 +18,24 @@ class Point:
     error: float = 0.0
 
 
+def along(points: Iterable[Point], cost: float) -> Point:
+    """What is reached at that cost on straight lines from point to point, those included that do
+    worse than cheaper ones; beyond the first and the last it is as they are.
+
+    Raises:
+        ValueError: there are no points.
+    """
+    line = sorted(points, key=lambda each: each.cost)
+    if not line:
+        raise ValueError("no points to go along")
+    if cost <= line[0].cost:
+        return line[0]
+    for low, high in pairwise(line):
+        if cost <= high.cost:
+            return _between(low, high, (cost - low.cost) / (high.cost - low.cost))
+    return line[-1]
+
+
 class Frontier:
     """The best that a family of arms reaches at each cost: straight lines between its points.
 
@@ -34,10 +52,7 @@ class Frontier:
         """What is reached at that cost; its best beyond its end, None before its beginning."""
         if not self.points or cost < self.points[0].cost:
             return None
-        for low, high in pairwise(self.points):
-            if cost <= high.cost:
-                return _between(low, high, (cost - low.cost) / (high.cost - low.cost))
-        return self.points[-1]
+        return along(self.points, cost)
 
     def cost_of(self, score: float) -> float | None:
         """The least cost of that score; infinite where it is never reached, None where every

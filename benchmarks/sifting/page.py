@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.sifting.arms import OURS
 from benchmarks.sifting.results import Result, metric_of, stem, table_of
 from benchmarks.sifting.summary import SHORTENED, Comparison, Summary, Table
 from benchmarks.sifting.workloads import ACCURACY, BITS
@@ -45,6 +44,8 @@ def page(results: Sequence[Result]) -> str:
         "- *forward-equivalents*: 1 for a sample that is scored, 3 for one that is trained on.",
         "- *saved at equal result*: against the shortened plain training that is as good,",
         "  interpolated between those measured; ≥ where none was as good.",
+        "- *beside plain, shortened*: plain training whose length was chosen to cost the same, also",
+        "  where a shorter one did better; straight lines between the lengths measured.",
         "- *beside a peer*: our arms and full training, interpolated, where the peer stands.",
         "- SelectiveBackprop is our own code after Composer's documentation, with its defaults:",
         "  `mosaicml` 0.32.1 asks for torch before 2.7.1 and does not install beside this one.",
@@ -68,22 +69,23 @@ def page(results: Sequence[Result]) -> str:
 
 
 def claims(results: Sequence[Result]) -> list[str]:
-    """One line a workload and arm of ours, each with the command that measures it, and one on all
-    comparisons."""
-    lines = []
+    """What the README may say: a row a workload, each with the command that measures it, and how
+    often we were no worse than others."""
+    lines = [
+        "| workload | full training | sifted to half, by memory | plain, shortened to half "
+        "| saved at full training's result | measured by |",
+        "|---|---|---|---|---|---|",
+    ]
     found: list[Comparison] = []
     for result in results:
         table = table_of(result)
         found += table.comparisons()
-        full = table.get("full")
-        lines += [
-            f"- {_title(result)}, {each.arm.label}: {_score(each, result)} "
-            f"{metric_of(result).unit} in {_share(table.cost(each), table.cost(full))} "
-            f"of full training's time (full: {_score(full, result)}); saved at equal result: "
-            f"{_saving(table, each)} (`{result['command']}`, {result['date'][:10]})"
-            for each in table.arms
-            if full and each.arm.family in OURS
-        ]
+        arms = [table.get(name) for name in ("full", "memory-0.5", "shortened-0.5")]
+        cells = [_cell(each, table, result) if each else "" for each in arms]
+        command = f"`{result['command']}`, {result['date'][:10]}"
+        cells += [_saved_at_full("memory", table, result), command]
+        lines.append(f"| {_title(result)} | {' | '.join(cells)} |")
+    lines.append("")
     for who, chosen in (
         ("plain training shortened to the same time", [c for c in found if c.other == SHORTENED]),
         ("a peer in the same time", [c for c in found if c.other != SHORTENED]),
@@ -114,19 +116,20 @@ def _savings(results: Sequence[Result]) -> list[str]:
         "|---" * (1 + len(_KINDS)) + "|",
     ]
     for result in results:
-        table, metric = table_of(result), metric_of(result)
-        full = table.get("full")
-        cells = []
-        for family in _KINDS:
-            best = table.as_good_as_full(family, metric.tolerance)
-            if full is None or best is None:
-                cells.append("none")
-                continue
-            saved = 1 - table.cost(best) / table.cost(full)
-            lead = table.point(best).score - table.point(full).score
-            cells.append(f"{100 * saved:.0f} % ({lead:+.{metric.digits}f})")
+        table = table_of(result)
+        cells = [_saved_at_full(family, table, result) for family in _KINDS]
         lines.append(f"| {_title(result)} | {' | '.join(cells)} |")
     return lines
+
+
+def _saved_at_full(family: str, table: Table, result: Result) -> str:
+    metric, full = metric_of(result), table.get("full")
+    best = table.as_good_as_full(family, metric.tolerance)
+    if full is None or best is None:
+        return "none"
+    saved = 1 - table.cost(best) / table.cost(full)
+    lead = table.point(best).score - table.point(full).score
+    return f"{100 * saved:.0f} % ({lead:+.{metric.digits}f})"
 
 
 def _cell(summary: Summary, table: Table, result: Result) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.sifting.arms import OURS, PEERS, Arm, arm
-from benchmarks.sifting.frontier import Frontier, Point
+from benchmarks.sifting.frontier import Frontier, Point, along
 from benchmarks.sifting.workloads import Metric
 
 FORWARD, TRAINING = 1, 3
@@ -151,11 +151,11 @@ class Table:
         """Ours beside plain training of the same cost, then each of our families, with full
         training as its end, beside each peer at the peer's cost."""
         full = self.get("full")
-        plain = self.frontier("shortened")
+        plain = [self.point(each) for each in self.arms if each.arm.family in ("shortened", "full")]
         ours = [each for each in self.arms if each.arm.family in OURS]
         found = [
-            _compare(each.arm.name, SHORTENED, self.point(each), plain.at(self.cost(each)))
-            for each in ours
+            _compare(each.arm.name, SHORTENED, self.point(each), along(plain, self.cost(each)))
+            for each in (ours if plain else ())
         ]
         for family in sorted({each.arm.family for each in ours}, key=OURS.index):
             reached = self.frontier(family)

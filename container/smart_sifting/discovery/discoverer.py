@@ -223,7 +223,7 @@ class Discoverer:
         """The script is about to get a sifted batch."""
         self._latest = watch
         self._memories.given(watch)
-        if all(watch is not each for each in self._since_step):
+        if watch not in self._since_step:
             self._since_step.append(watch)
 
     def hand_out(self, batch: Any, rows: int, watch: Watch) -> None:

@@ -17,7 +17,7 @@ class InHand:
         if self._trained:
             self._watches.clear()
             self._trained = False
-        if all(watch is not each for each in self._watches):
+        if watch not in self._watches:
             self._watches.append(watch)
 
     def backward(self) -> bool:

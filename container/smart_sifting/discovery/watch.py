@@ -69,7 +69,7 @@ class Role(IntEnum):
     UNTOUCHED = 3
 
 
-@dataclass
+@dataclass(eq=False)
 class Watch:
     """The evidence on one loader.
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmarks.sifting.frontier import Frontier, Point
+from benchmarks.sifting.frontier import Frontier, Point, along
 
 PLAIN = Frontier([Point(100, 90.0, 0.2), Point(30, 80.0, 0.6), Point(50, 86.0, 0.4)])
 
@@ -37,3 +37,14 @@ def test_a_point_that_costs_more_and_scores_less_is_left_out():
     noisy = Frontier([Point(30, 80.0), Point(70, 88.0), Point(100, 85.0)])
     assert noisy.at(100) == Point(70, 88.0)
     assert noisy.cost_of(85) == pytest.approx(30 + 40 * 5 / 8)
+
+
+@pytest.mark.parametrize(("cost", "score"), [(10, 80), (50, 84), (85, 86.5), (200, 85)])
+def test_along_a_line_a_dear_point_stands_for_itself_however_it_does(cost, score):
+    noisy = [Point(100, 85.0), Point(30, 80.0), Point(70, 88.0)]
+    assert along(noisy, cost).score == pytest.approx(score)
+
+
+def test_there_is_no_line_without_points():
+    with pytest.raises(ValueError, match="no points"):
+        along([], 1)
