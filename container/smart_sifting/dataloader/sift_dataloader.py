@@ -21,7 +21,8 @@ from smart_sifting.ranks import world_size
 from smart_sifting.scoring import ForwardScorer
 from smart_sifting.sift_config.job_config import SiftConfig
 from smart_sifting.sift_config.sift_configs import RelativeProbabilisticSiftConfig
-from smart_sifting.sifter import SiftedEpoch, Sifter
+from smart_sifting.sifted_epoch import SiftedEpoch
+from smart_sifting.sifter import Sifter
 
 logger = logging.getLogger("smart_sifting")
 

@@ -15,7 +15,7 @@ from smart_sifting.memory.epoch import MemoryEpoch
 from smart_sifting.memory.sifter import MemorySifter
 from smart_sifting.memory.source import Source
 from smart_sifting.no_trace import synchronize
-from smart_sifting.sifter import SiftedEpoch
+from smart_sifting.sifted_epoch import SiftedEpoch
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader

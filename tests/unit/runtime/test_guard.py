@@ -15,7 +15,8 @@ from smart_sifting.guard import Guard
 from smart_sifting.meter import Meter
 from smart_sifting.scoring import EvenScorer, Scores
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import SiftedEpoch, Sifter
+from smart_sifting.sifted_epoch import SiftedEpoch
+from smart_sifting.sifter import Sifter
 
 BATCH = 10
 

@@ -16,7 +16,8 @@ from smart_sifting.meter import Meter
 from smart_sifting.scoring import EvenScorer, ForwardScorer, Scores
 from smart_sifting.scoring_cost import Way, WindowScorer, rank_correlation
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import SiftedEpoch, Sifter
+from smart_sifting.sifted_epoch import SiftedEpoch
+from smart_sifting.sifter import Sifter
 
 ROWS = 8
 BATCHES = 2

@@ -16,7 +16,8 @@ from smart_sifting.epoch_plan import Shape
 from smart_sifting.meter import Meter
 from smart_sifting.scoring import Scores
 from smart_sifting.sift_config.job_config import SiftConfig
-from smart_sifting.sifter import SiftedEpoch, Sifter
+from smart_sifting.sifted_epoch import SiftedEpoch
+from smart_sifting.sifter import Sifter
 
 NAN = float("nan")
 
