@@ -21,9 +21,10 @@ from torch.utils.data import (
 from smart_sifting.dataloader.sift_dataloader import data_of, shape_of
 from smart_sifting.discovery.agreement import agreed
 from smart_sifting.discovery.epochs import WatchedEpoch
+from smart_sifting.discovery.lengths import Lengths
 from smart_sifting.discovery.memories import Memories
 from smart_sifting.discovery.program import NotTraceable, Program, program_of
-from smart_sifting.discovery.schedules import Positions, keep_pace, positions, stretch
+from smart_sifting.discovery.schedules import positions
 from smart_sifting.discovery.tape import Tape
 from smart_sifting.discovery.user_loss import load_loss
 from smart_sifting.discovery.watch import (
@@ -77,6 +78,7 @@ class Discoverer:
         self._nothing_to_sift = False
         self._trained_on: list[DataName] = []
         self._memories = Memories(config, report)
+        self._lengths = Lengths(report)
         # Loaders whose batches have been given since an optimizer stepped last.
         self._since_step: list[Watch] = []
         report.meter.listener = report.tick
@@ -146,8 +148,7 @@ class Discoverer:
         self.report.keep = sifter.keep
         plan = sifter.plan(self.shape(loader))
         if plan is not None:
-            before = Positions() if watch.schedules is None else watch.schedules
-            keep_pace(self.plain_length(loader) / plan.batches, before, self.report.meter.epochs)
+            self._lengths.pace(watch, self.plain_length(loader), plan.batches)
 
     def _chosen(self, choose: Choose, sequence: Indices) -> Indices:
         try:
@@ -266,7 +267,7 @@ class Discoverer:
 
     def pass_through(self, loader: DataLoader[Any], watch: Watch, reason: str) -> None:
         """Give all data of this loader from now on, and say why."""
-        self._fit_schedules(loader, watch, self.plain_length)
+        self._lengths.fit(loader, watch, self.plain_length)
         watch.limited = watch.role is Role.TRAINING and world_size() > 1
         self._memories.forget(watch)
         watch.read_with(None)
@@ -279,7 +280,7 @@ class Discoverer:
         """This loader's batches have led to no training step."""
         if watch.role is Role.UNKNOWN:
             self.report.loader(watch.name, "untouched", "no training step on its batches")
-            self._admit_length(loader, watch, "it is not trained on")
+            self._lengths.untrained(loader, watch, self.plain_length)
 
     # -- what torch tells ----------------------------------------------------------------------
 
@@ -375,7 +376,7 @@ class Discoverer:
         self._nothing_to_sift = False
         self._trained_on.append(data_of(loader))
         # A script restores its schedule as it was built: from the length told in the beginning.
-        self._fit_schedules(loader, watch, self._first_length if watch.resumed else self.length)
+        self._lengths.fit(loader, watch, self._first_length if watch.resumed else self.length)
         self.report.settle(tier, reason)
         self.report.loader(watch.name, "training", reason)
 
@@ -394,40 +395,9 @@ class Discoverer:
             self._pace_schedules(loader, watch, sifter)
         self._settle(loader, watch, self.report.tier, self.report.reason)
 
-    def _fit_schedules(
-        self, loader: DataLoader[Any], watch: Watch, length: Callable[[Any], int]
-    ) -> None:
-        """Make good on a length that was told before the loader's role was known."""
-        told = watch.told
-        if told is None or told == (true := length(loader)):
-            return
-        before = watch.schedules if watch.schedules is not None else positions()
-        fitted = stretch(told, true, before, passes=self.report.epochs_here)
-        self._admit_length(
-            loader,
-            watch,
-            f"{fitted} learning-rate schedulers were fitted; what else the script computed from "
-            "it was not",
-            true,
-        )
-
     def _first_length(self, loader: DataLoader[Any]) -> int:
         plan = self._first_plan(loader)
         return self.plain_length(loader) if plan is None else plan.batches
-
-    def _admit_length(
-        self, loader: DataLoader[Any], watch: Watch, consequence: str, true: int | None = None
-    ) -> None:
-        """Say it where a length that was told has turned out to be another."""
-        told, watch.told = watch.told, None
-        if told is None:
-            return
-        true = self.plain_length(loader) if true is None else true
-        if told != true:
-            self.report.note(
-                f"len() of {watch.name} was {told} before its role was known and is {true}: "
-                f"{consequence}"
-            )
 
     def _length(self, loader: DataLoader[Any], plain: int) -> int:
         watch = self.watch(loader)
