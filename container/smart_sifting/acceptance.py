@@ -3,7 +3,7 @@
 Two rules share one probability, the percentile of a sample's loss among the last
 `loss_history_length` losses, to the power beta (Amazon SageMaker developer guide, "How SageMaker
 smart sifting works"): `Probabilistic` throws a coin for each sample, `ExactQuota` draws a fixed
-number of them.
+number of them. `PreferredQuota` draws as many by the rates that the memory gives its samples.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from smart_sifting.memory.preference import strength_after, window_rates
 
 
 class LossHistory:
@@ -38,11 +40,16 @@ class LossHistory:
         """The share of remembered losses below each of (n,) losses, 0 to 1, ties counted half."""
         if self._count == 0:
             return torch.ones(len(losses), dtype=torch.float64)
-        known = self._losses[: self._count].sort().values
+        known = self.losses.sort().values
         wanted = losses.to(torch.float64)
         below = torch.searchsorted(known, wanted, right=False)
         not_above = torch.searchsorted(known, wanted, right=True)
         return (below + not_above).to(torch.float64) / (2 * self._count)
+
+    @property
+    def losses(self) -> Tensor:
+        """Those that are remembered, in no particular order; not a copy."""
+        return self._losses[: self._count]
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self._losses.clone(), "count": self._count, "next": self._next}
@@ -64,6 +71,9 @@ class Acceptance(Protocol):
         loss is not finite comes first: what the model cannot digest must be seen, not hidden.
         """
 
+    def settle(self, visits: float) -> None:
+        """An epoch has ended, after which each sample was visited so often, on average."""
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -72,10 +82,12 @@ class Acceptance(Protocol):
 class _Seeded:
     """Losses remembered and chances drawn from a generator of our own: no trace in the user's."""
 
-    def __init__(self, beta: float, history_length: int, seed: int) -> None:
-        self.beta = beta
+    def __init__(self, history_length: int, seed: int) -> None:
         self.history = LossHistory(history_length)
         self._generator = torch.Generator().manual_seed(seed)
+
+    def settle(self, visits: float) -> None:
+        """Nothing that this rule would go by."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history.state_dict(), "generator": self._generator.get_state()}
@@ -84,22 +96,30 @@ class _Seeded:
         self.history.load_state_dict(state["history"])
         self._generator.set_state(state["generator"].cpu())
 
+    def _draws(self, count: int) -> Tensor:
+        return torch.rand(count, generator=self._generator, dtype=torch.float64)
+
+
+class _Ranked(_Seeded):
+    """A loss's place among the last ones, to the power beta, is its chance."""
+
+    def __init__(self, beta: float, history_length: int, seed: int) -> None:
+        super().__init__(history_length, seed)
+        self.beta = beta
+
     def _probabilities(self, losses: Tensor) -> Tensor:
         finite = torch.isfinite(losses)
         self.history.add(losses[finite])
         chances: Tensor = self.history.percentiles(losses).pow(self.beta)
         return torch.where(finite, chances, torch.ones_like(chances))
 
-    def _draws(self, count: int) -> Tensor:
-        return torch.rand(count, generator=self._generator, dtype=torch.float64)
 
+class _Quota(_Seeded):
+    """Keeps exactly the window's quota.
 
-class ExactQuota(_Seeded):
-    """Keeps exactly the window's quota, each sample with its shared probability.
-
-    Where those add up to the quota, as they do on stationary losses, a sample's chance is its own
-    probability to within one part in the window's size; otherwise its odds are kept in proportion.
     Order sampling: Rosén, "On sampling with probability proportional to size" (1997), Pareto case.
+    Where the chances add up to the quota, a sample's is its own to within one part in the window's
+    size; otherwise their odds are kept in proportion.
     """
 
     def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
@@ -108,14 +128,69 @@ class ExactQuota(_Seeded):
         if room is not None:
             quota = min(quota, room)
         # Never sure of either: a tie of keys would favour the window's first rows.
-        chances = self._probabilities(losses).clamp(1e-12, 1 - 1e-12)
+        chances = self._chances(losses, grant).clamp(1e-12, 1 - 1e-12)
         draws = self._draws(len(losses))
         keys = draws / (1 - draws) * (1 - chances) / chances
         keys[broken] = -1.0
         return keys.argsort(stable=True)[:quota].sort().values
 
+    def _chances(self, losses: Tensor, grant: int) -> Tensor:
+        raise NotImplementedError
 
-class Probabilistic(_Seeded):
+
+class ExactQuota(_Quota, _Ranked):
+    """Keeps exactly the window's quota, each sample with its shared probability."""
+
+    def _chances(self, losses: Tensor, grant: int) -> Tensor:
+        return self._probabilities(losses)
+
+
+class PreferredQuota(_Quota):
+    """Keeps exactly the window's quota, and prefers what the model is undecided about.
+
+    See `memory.preference`. The preference fades with the visits that samples have had.
+    """
+
+    def __init__(self, history_length: int, seed: int) -> None:
+        super().__init__(history_length, seed)
+        self._strength = strength_after(0)
+        # Of the first epoch's losses so far: their sum, and how many they are.
+        self._first = [0.0, 0]
+        self._in_first = True
+
+    def settle(self, visits: float) -> None:
+        self._strength = strength_after(visits)
+        self._in_first = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "strength": self._strength,
+            "first": list(self._first),
+            "in_first": self._in_first,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._strength, self._first = state["strength"], list(state["first"])
+        self._in_first = state["in_first"]
+
+    def _chances(self, losses: Tensor, grant: int) -> Tensor:
+        finite = losses[torch.isfinite(losses)]
+        self.history.add(finite)
+        if self._in_first and len(finite):
+            self._first = [self._first[0] + float(finite.sum()), self._first[1] + len(finite)]
+        total, count = self._first
+        rates = window_rates(
+            losses.double().numpy(),
+            self.history.losses.numpy(),
+            strength=self._strength,
+            first_mean=total / count if count else None,
+        )
+        return torch.from_numpy(rates) * (grant / max(1, len(losses)))
+
+
+class Probabilistic(_Ranked):
     """AWS's own rule: each sample is kept with its own probability, and windows differ."""
 
     def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:

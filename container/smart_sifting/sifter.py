@@ -11,15 +11,11 @@ from smart_sifting.acceptance import Acceptance, acceptance
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
 from smart_sifting.epoch_plan import EpochPlan, Shape, planned_epoch
 from smart_sifting.guard import Guard
+from smart_sifting.memory.preference import strength_after
 from smart_sifting.meter import Meter
 from smart_sifting.scoring import EvenScorer, Scorer
 from smart_sifting.scoring_cost import WindowScorer
 from smart_sifting.sift_config.job_config import SiftConfig
-
-SCORED_VISITS = 6.0
-"""Visits of a sample after which the hard ones are preferred no more. A model that has seen its
-samples that often begins to learn them by heart, and to prefer those that it does not know yet
-hastens that; see `memory.preference`, which fades around the same number."""
 
 
 class Sifter:
@@ -28,6 +24,7 @@ class Sifter:
     Args:
         config: how much to keep and by which rule.
         score: gives each sample its loss.
+        rule: chooses by them; by default as the configuration says.
         transform: makes batches indexable, where the structure alone does not.
         dim: how to read the batches, see `smart_sifting.batches`; None finds out.
         meter: where it counts.
@@ -40,6 +37,7 @@ class Sifter:
         config: SiftConfig,
         score: Scorer,
         *,
+        rule: Acceptance | None = None,
         transform: SiftingBatchTransform | None = None,
         dim: int | None = None,
         meter: Meter | None = None,
@@ -50,7 +48,7 @@ class Sifter:
         self.score = WindowScorer(score, dim, self.meter.clock, self.meter.say)
         self.unscored: str | None = None
         self._guard = Guard(config.keep, self.meter.clock)
-        self.rule: Acceptance = acceptance(
+        self.rule = rule or acceptance(
             config.acceptance, config.beta_value, config.loss_history_length, config.seed
         )
         self.steps = 0
@@ -78,7 +76,8 @@ class Sifter:
         """
         self._settled_steps = self.steps
         self._visits += visits
-        if self._visits >= SCORED_VISITS and self._may_stop_scoring():
+        self.rule.settle(self._visits)
+        if strength_after(self._visits) == 0 and self._may_stop_scoring():
             self._keep_evenly(
                 f"the model was trained on each sample {self._visits:.1f} times, and from there on "
                 "the hardest are no better choice"

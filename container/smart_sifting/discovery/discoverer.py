@@ -18,6 +18,7 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
+from smart_sifting.acceptance import PreferredQuota
 from smart_sifting.dataloader.sift_dataloader import data_of, shape_of
 from smart_sifting.discovery.agreement import agreed
 from smart_sifting.discovery.epochs import WatchedEpoch
@@ -363,7 +364,10 @@ class Discoverer:
         if verdict is Verdict.FORWARD:
             if watch.scorer is None:
                 raise RuntimeError("a verdict to score needs a scorer")
-            watch.sifter = Sifter(self._memories.fixed(), watch.scorer, meter=self.report.meter)
+            config = self._memories.fixed()
+            own = config.acceptance == "quota"
+            rule = PreferredQuota(config.loss_history_length, config.seed) if own else None
+            watch.sifter = Sifter(config, watch.scorer, rule=rule, meter=self.report.meter)
         else:
             readable = verdict is Verdict.MEMORY
             watch.sifter = self._memories.make(loader, watch, readable=readable)

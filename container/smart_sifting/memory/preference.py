@@ -68,6 +68,39 @@ def visit_rates(
     return rates
 
 
+def window_rates(
+    losses: NDArray[np.floating],
+    known: NDArray[np.floating],
+    *,
+    strength: float,
+    first_mean: float | None,
+) -> NDArray[np.float64]:
+    """The same for a few samples that come along, beside others that came before.
+
+    Args:
+        losses: (n,) of the samples, as for `visit_rates`.
+        known: (m,) finite losses that stand for all; the mean rate of such samples is 1.
+        strength, first_mean: as for `visit_rates`.
+    """
+    rates = np.ones(len(losses))
+    if not len(known):
+        return rates
+    peak = max(_PREFERRED * (first_mean or 0.0), float(np.median(np.maximum(known, 0))))
+    if peak <= 0:
+        return rates
+    mean = float(_spreads(known, peak).mean())
+    finite = np.isfinite(losses)
+    if mean > 0:
+        rates[finite] = 1 - strength + strength * _spreads(losses[finite], peak) / mean
+    return rates
+
+
+def _spreads(losses: NDArray[np.floating], peak: float) -> NDArray[np.floating]:
+    q = np.exp2(-np.maximum(losses, 0) / peak)
+    spreads: NDArray[np.floating] = np.sqrt(q * (1 - q))
+    return spreads
+
+
 def _looked_up(
     scores: NDArray[np.floating], strength: float, first_mean: float | None
 ) -> NDArray[np.float32]:
@@ -94,8 +127,7 @@ def _table(
     peak = max(_PREFERRED * (first_mean or 0.0), _median(losses, counts[known]))
     if peak <= 0:
         return table
-    q = np.exp2(-losses / peak)
-    spreads = np.sqrt(q * (1 - q))
+    spreads = _spreads(losses, peak)
     mean = np.average(spreads, weights=counts[known])
     if mean > 0:
         table[known] = 1 - strength + strength * spreads / mean

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import tensor
 
-from smart_sifting.acceptance import ExactQuota, LossHistory, Probabilistic, acceptance
+from smart_sifting.acceptance import (
+    ExactQuota,
+    LossHistory,
+    PreferredQuota,
+    Probabilistic,
+    acceptance,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -166,3 +172,57 @@ def test_a_saved_state_does_not_change_with_the_rule_that_gave_it():
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def visits(rule: PreferredQuota, losses: torch.Tensor, windows: int) -> torch.Tensor:
+    """How often each of the samples was kept, where half of each window is."""
+    kept = torch.zeros(len(losses))
+    for _ in range(windows):
+        rows = rule.choose(losses, len(losses) // 2, None)
+        assert len(rows) == len(losses) // 2
+        kept[rows] += 1
+    return kept
+
+
+# Learned, undecided, confidently wrong; their mean is 1, so that 0.5 is preferred.
+THREE_KINDS = tensor([0.001] * 20 + [0.5] * 20 + [2.499] * 20)
+
+
+def test_what_the_model_is_undecided_about_is_kept_more_often():
+    kept = visits(PreferredQuota(500, seed=0), THREE_KINDS, 200)
+    learned, undecided, wrong = kept.view(3, 20).mean(1).tolist()
+    assert undecided > 140
+    assert learned < 60
+    assert 60 < wrong < 120
+
+
+def test_the_preference_ends_with_the_visits_that_samples_have_had():
+    rule = PreferredQuota(500, seed=0)
+    visits(rule, THREE_KINDS, 5)
+    rule.settle(8)
+    kept = visits(rule, THREE_KINDS, 400).view(3, 20).mean(1)
+    assert kept.tolist() == pytest.approx([200, 200, 200], abs=15)
+
+
+def test_the_first_epochs_losses_say_for_good_which_are_high():
+    early, late = PreferredQuota(500, seed=0), PreferredQuota(500, seed=0)
+    visits(early, THREE_KINDS * 4, 5)
+    early.settle(1)
+    of_early = visits(early, THREE_KINDS, 200).view(3, 20).mean(1)
+    of_late = visits(late, THREE_KINDS, 200).view(3, 20).mean(1)
+    # Where losses were four times as high in the beginning, 2.499 is not suspect yet.
+    assert of_early[2] > of_late[2] + 30
+
+
+def test_a_preferred_quota_goes_on_where_it_was_saved():
+    rule, other = PreferredQuota(500, seed=0), PreferredQuota(500, seed=1)
+    visits(rule, THREE_KINDS, 3)
+    rule.settle(5)
+    other.load_state_dict(rule.state_dict())
+    for _ in range(5):
+        assert torch.equal(other.choose(THREE_KINDS, 30, None), rule.choose(THREE_KINDS, 30, None))
+
+
+def test_a_preferred_quota_keeps_losses_without_a_number_first():
+    losses = tensor([0.5, NAN, 0.5, INF, 0.5, -INF])
+    assert PreferredQuota(500, seed=0).choose(losses, 3, 100).tolist() == [1, 3, 5]

@@ -248,17 +248,17 @@ def test_what_was_trained_on_often_enough_is_not_scored_any_longer() -> None:
     told: list[str] = []
     sifter, now = sifter_of(0.1, told)
     scored: list[int] = []
-    for _ in range(13):
+    for _ in range(17):
         before = len(sifter.meter.history)
         kept = [each % 100 for batch in epoch(sifter, now, 1000) for each in batch]
         scored.append(len(sifter.meter.history) - before)
         assert len(kept) == 500
-    # Twelve epochs of half of the samples are six visits of each.
-    assert scored == [10] * 12 + [0]
+    # Sixteen epochs of half of the samples are eight visits of each.
+    assert scored == [10] * 16 + [0]
     assert sum(kept) / 500 == pytest.approx(49.5, abs=3.0)
     assert told == [
         "nothing is scored any more, the same share is kept evenly: the model was trained on each "
-        "sample 6.0 times, and from there on the hardest are no better choice"
+        "sample 8.0 times, and from there on the hardest are no better choice"
     ]
 
 

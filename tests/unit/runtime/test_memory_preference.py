@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from smart_sifting.memory.preference import strength_after, visit_rates
+from smart_sifting.memory.preference import strength_after, visit_rates, window_rates
 from smart_sifting.memory.score_memory import NO_CLASS
 
 NAN, INF = float("nan"), float("inf")
@@ -108,3 +108,16 @@ def test_giving_way_pushes_no_other_class_below_the_floor():
     lifted = visit_rates(scores, strength=0.5, first_mean=2.0, classes=classes, floor=0.98)
     means = lifted.reshape(3, 30).mean(axis=1).tolist()
     assert means == pytest.approx([0.98, 0.98, 1.04], abs=1e-5)
+
+
+def test_a_window_beside_all_the_others_has_the_rates_that_all_would_have():
+    losses = np.array([0.0, 0.05, 0.3, 0.7, 1.5, 4.0, np.nan], np.float16)
+    rates = visit_rates(losses, strength=0.8, first_mean=2.0)
+    few = window_rates(losses[[1, 5, 6]], losses[:6], strength=0.8, first_mean=2.0)
+    assert few == pytest.approx([rates[1], rates[5], 1.0], abs=1e-3)
+
+
+@pytest.mark.parametrize("known", [[], [0.0, 0.0]])
+def test_beside_losses_that_tell_nothing_a_window_has_the_mean_rate(known):
+    rates = window_rates(np.array([1.0, 2.0]), np.array(known), strength=0.8, first_mean=None)
+    assert rates.tolist() == [1.0, 1.0]
