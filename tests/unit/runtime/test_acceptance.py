@@ -216,7 +216,7 @@ def test_the_first_epochs_losses_say_for_good_which_are_high():
 
 def test_a_preferred_quota_goes_on_where_it_was_saved():
     rule, other = PreferredQuota(500, seed=0), PreferredQuota(500, seed=1)
-    visits(rule, THREE_KINDS, 3)
+    visits(rule, THREE_KINDS * 4, 3)
     rule.settle(5)
     other.load_state_dict(rule.state_dict())
     for _ in range(5):
