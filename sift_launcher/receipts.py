@@ -14,6 +14,7 @@ from sift_launcher.local.tree import HostTree, hosts_of
 from sift_launcher.paths import local_path
 from smart_sifting.errors import ReceiptException
 from smart_sifting.receipt import Receipt, Resumed, merge, read_all, summary_line
+from smart_sifting.sift_config.job_config import VISITS_AUTO
 
 _PREFIX = "sift: receipt: "
 
@@ -108,6 +109,7 @@ def rows(receipt: Receipt) -> list[tuple[str, str]]:
         ("batches seen, given", f"{receipt.batches.seen}, {receipt.batches.given}"),
         ("steps", f"{receipt.steps}"),
         ("epochs", f"{receipt.epochs}"),
+        *_visits(receipt),
         *(("resumed", _resumed(each)) for each in receipt.resumed),
         ("seconds in scoring", f"{seconds.scoring:.2f}"),
         ("seconds in training", f"{seconds.training:.2f}"),
@@ -142,6 +144,21 @@ def _share(part: int, whole: int) -> str:
 
 def _if(count: int, name: str) -> list[tuple[str, str]]:
     return [(name, str(count))] if count else []
+
+
+def _visits(receipt: Receipt) -> list[tuple[str, str]]:
+    """How often a sample was trained on, and what is to be expected where that is seldom."""
+    samples = receipt.samples
+    if not samples.dropped or not receipt.epochs:
+        return []
+    visits = receipt.epochs * samples.kept / samples.seen
+    advice = (
+        f" (few: what is dropped before visit {VISITS_AUTO} usually costs accuracy; "
+        "--keep auto drops nothing before)"
+        if visits < VISITS_AUTO
+        else ""
+    )
+    return [("visits of a sample", f"{visits:.1f}{advice}")]
 
 
 def _resumed(restart: Resumed) -> str:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-VISITS_FIRST = 4
-"""Visits of each sample before a job does without any. Until then a model learns from every one,
-however small its loss: four epochs on CIFAR-10 that went down after the first lost a point."""
-
 
 def affordable_share(scores: NDArray[np.floating]) -> float:
     """The share of the samples that estimates a gradient as well as all of them drawn alike would.

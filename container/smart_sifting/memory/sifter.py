@@ -19,12 +19,12 @@ from smart_sifting.memory.epoch import MemoryEpoch
 from smart_sifting.memory.index_pass import Choose
 from smart_sifting.memory.preference import CLASS_FLOOR, strength_after, visit_rates
 from smart_sifting.memory.score_memory import NO_CLASS, ScoreMemory
-from smart_sifting.memory.share import VISITS_FIRST, affordable_share
+from smart_sifting.memory.share import affordable_share
 from smart_sifting.memory.source import Indices, Source
 from smart_sifting.memory.step_losses import StepLosses
 from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.meter import Meter
-from smart_sifting.sift_config.job_config import SiftConfig
+from smart_sifting.sift_config.job_config import VISITS_AUTO, SiftConfig
 
 Integers = NDArray[np.integer]
 
@@ -318,7 +318,7 @@ class MemorySifter:
             scores = self._memory.scores
             known = scores[np.isfinite(scores)]
             self._first_mean = float(known.mean()) if len(known) else None
-        if self.config.auto and self.losses is not None and self._visits >= VISITS_FIRST:
+        if self.config.auto and self.losses is not None and self._visits >= VISITS_AUTO:
             # Down only: a share that follows every wave of the losses is no plan.
             share = round(affordable_share(self._memory.scores), 2)
             self.keep = max(self.config.keep, min(self.keep, share))

@@ -25,6 +25,10 @@ AUTO = "auto"
 
 LEAST_AUTO = 0.3
 
+VISITS_AUTO = 4
+"""Visits of each sample before `auto` does without any. Until then a model learns from every one,
+however small its loss: going down after the first of four epochs on CIFAR-10 lost a point."""
+
 _LOSS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
