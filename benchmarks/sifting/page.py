@@ -44,8 +44,8 @@ def page(results: Sequence[Result]) -> str:
         "- *forward-equivalents*: 1 for a sample that is scored, 3 for one that is trained on.",
         "- *saved at equal result*: against the shortened plain training that is as good,",
         "  interpolated between those measured; ≥ where none was as good.",
-        "- *beside plain, shortened*: plain training whose length was chosen to cost the same, also",
-        "  where a shorter one did better; straight lines between the lengths measured.",
+        "- *beside plain, shortened*: plain training whose length was chosen to cost the same,",
+        "  also where a shorter one did better; straight lines between the lengths measured.",
         "- *beside a peer*: our arms and full training, interpolated, where the peer stands.",
         "- SelectiveBackprop is our own code after Composer's documentation, with its defaults:",
         "  `mosaicml` 0.32.1 asks for torch before 2.7.1 and does not install beside this one.",
@@ -72,18 +72,18 @@ def claims(results: Sequence[Result]) -> list[str]:
     """What the README may say: a row a workload, each with the command that measures it, and how
     often we were no worse than others."""
     lines = [
-        "| workload | full training | sifted to half, by memory | plain, shortened to half "
+        "| workload | full training | `--keep auto` | `--keep 0.5` | plain, shortened to half "
         "| saved at full training's result | measured by |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
     found: list[Comparison] = []
     for result in results:
         table = table_of(result)
         found += table.comparisons()
-        arms = [table.get(name) for name in ("full", "memory-0.5", "shortened-0.5")]
+        arms = [table.get(name) for name in ("full", "auto", "memory-0.5", "shortened-0.5")]
         cells = [_cell(each, table, result) if each else "" for each in arms]
         command = f"`{result['command']}`, {result['date'][:10]}"
-        cells += [_saved_at_full("memory", table, result), command]
+        cells += [_saved_at_full(table, result, "memory", "auto"), command]
         lines.append(f"| {_title(result)} | {' | '.join(cells)} |")
     lines.append("")
     for who, chosen in (
@@ -117,14 +117,14 @@ def _savings(results: Sequence[Result]) -> list[str]:
     ]
     for result in results:
         table = table_of(result)
-        cells = [_saved_at_full(family, table, result) for family in _KINDS]
+        cells = [_saved_at_full(table, result, family) for family in _KINDS]
         lines.append(f"| {_title(result)} | {' | '.join(cells)} |")
     return lines
 
 
-def _saved_at_full(family: str, table: Table, result: Result) -> str:
+def _saved_at_full(table: Table, result: Result, *families: str) -> str:
     metric, full = metric_of(result), table.get("full")
-    best = table.as_good_as_full(family, metric.tolerance)
+    best = table.as_good_as_full(families, metric.tolerance)
     if full is None or best is None:
         return "none"
     saved = 1 - table.cost(best) / table.cost(full)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,9 +131,9 @@ class Table:
             1 - self.cost(summary) / (plain.points[-1].cost if at_least else cost), at_least
         )
 
-    def as_good_as_full(self, family: str, tolerance: float) -> Summary | None:
-        """The cheapest arm of a family, cheaper than full training, whose result is no more than
-        `tolerance` worse; None if there is none."""
+    def as_good_as_full(self, families: Collection[str], tolerance: float) -> Summary | None:
+        """The cheapest arm of some families, cheaper than full training, whose result is no more
+        than `tolerance` worse; None if there is none."""
         full = self.get("full")
         if full is None:
             return None
@@ -141,7 +141,7 @@ class Table:
         good = [
             each
             for each in self.arms
-            if each.arm.family == family
+            if each.arm.family in families
             and self.point(each).score >= least
             and self.cost(each) < self.cost(full)
         ]
