@@ -160,7 +160,8 @@ class PreferredQuota(_Quota):
 
     def settle(self, visits: float) -> None:
         self._strength = strength_after(visits)
-        self._in_first = False
+        # A pass that was left before anything was scored is no epoch.
+        self._in_first = not self._first[1]
 
     def state_dict(self) -> dict[str, Any]:
         return {
