@@ -61,4 +61,4 @@ def test_a_workload_is_measured_written_down_and_remembered(
     assert main(command + where) == 0
     assert "2/2" not in capsys.readouterr().out
     assert main(["claims", "--results", str(results)]) == 0
-    assert "ours, memory, keep 0.5" in capsys.readouterr().out
+    assert "| Fashion-MNIST, small ResNet | " in capsys.readouterr().out
