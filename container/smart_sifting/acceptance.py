@@ -114,38 +114,15 @@ class _Ranked(_Seeded):
         return torch.where(finite, chances, torch.ones_like(chances))
 
 
-class _Quota(_Seeded):
-    """Keeps exactly the window's quota.
-
-    Order sampling: Rosén, "On sampling with probability proportional to size" (1997), Pareto case.
-    Where the chances add up to the quota, a sample's is its own to within one part in the window's
-    size; otherwise their odds are kept in proportion.
-    """
-
-    def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
-        broken = ~torch.isfinite(losses)
-        quota = max(grant, int(broken.sum()))
-        if room is not None:
-            quota = min(quota, room)
-        # Never sure of either: a tie of keys would favour the window's first rows.
-        chances = self._chances(losses, grant).clamp(1e-12, 1 - 1e-12)
-        draws = self._draws(len(losses))
-        keys = draws / (1 - draws) * (1 - chances) / chances
-        keys[broken] = -1.0
-        return keys.argsort(stable=True)[:quota].sort().values
-
-    def _chances(self, losses: Tensor, grant: int) -> Tensor:
-        raise NotImplementedError
-
-
-class ExactQuota(_Quota, _Ranked):
+class ExactQuota(_Ranked):
     """Keeps exactly the window's quota, each sample with its shared probability."""
 
-    def _chances(self, losses: Tensor, grant: int) -> Tensor:
-        return self._probabilities(losses)
+    def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
+        chances = self._probabilities(losses)
+        return _exactly(chances, losses, self._draws(len(losses)), grant, room)
 
 
-class PreferredQuota(_Quota):
+class PreferredQuota(_Seeded):
     """Keeps exactly the window's quota, and prefers what the model is undecided about.
 
     See `memory.preference`. The preference fades with the visits that samples have had.
@@ -157,6 +134,10 @@ class PreferredQuota(_Quota):
         # Of the first epoch's losses so far: their sum, and how many they are.
         self._first = [0.0, 0]
         self._in_first = True
+
+    def choose(self, losses: Tensor, grant: int, room: int | None) -> Tensor:
+        chances = self._rates(losses) * (grant / max(1, len(losses)))
+        return _exactly(chances, losses, self._draws(len(losses)), grant, room)
 
     def settle(self, visits: float) -> None:
         self._strength = strength_after(visits)
@@ -176,7 +157,7 @@ class PreferredQuota(_Quota):
         self._strength, self._first = state["strength"], list(state["first"])
         self._in_first = state["in_first"]
 
-    def _chances(self, losses: Tensor, grant: int) -> Tensor:
+    def _rates(self, losses: Tensor) -> Tensor:
         finite = losses[torch.isfinite(losses)]
         self.history.add(finite)
         if self._in_first and len(finite):
@@ -188,7 +169,7 @@ class PreferredQuota(_Quota):
             strength=self._strength,
             first_mean=total / count if count else None,
         )
-        return torch.from_numpy(rates) * (grant / max(1, len(losses)))
+        return torch.from_numpy(rates)
 
 
 class Probabilistic(_Ranked):
@@ -205,3 +186,23 @@ def acceptance(name: str, beta: float, history_length: int, seed: int) -> Accept
         "probabilistic": Probabilistic,
     }
     return rules[name](beta, history_length, seed)
+
+
+def _exactly(
+    chances: Tensor, losses: Tensor, draws: Tensor, grant: int, room: int | None
+) -> Tensor:
+    """The rows to keep, see `Acceptance.choose`: exactly the quota, by each sample's chance.
+
+    Order sampling: Rosén, "On sampling with probability proportional to size" (1997), Pareto case.
+    Where the chances add up to the quota, a sample's is its own to within one part in the window's
+    size; otherwise their odds are kept in proportion.
+    """
+    broken = ~torch.isfinite(losses)
+    quota = max(grant, int(broken.sum()))
+    if room is not None:
+        quota = min(quota, room)
+    # Never sure of either: a tie of keys would favour the window's first rows.
+    chances = chances.clamp(1e-12, 1 - 1e-12)
+    keys = draws / (1 - draws) * (1 - chances) / chances
+    keys[broken] = -1.0
+    return keys.argsort(stable=True)[:quota].sort().values

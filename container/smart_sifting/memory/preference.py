@@ -85,14 +85,25 @@ def window_rates(
     rates = np.ones(len(losses))
     if not len(known):
         return rates
-    peak = max(_PREFERRED * (first_mean or 0.0), float(np.median(np.maximum(known, 0))))
+    peak = _peak(float(np.median(np.maximum(known, 0))), first_mean)
     if peak <= 0:
         return rates
-    mean = float(_spreads(known, peak).mean())
     finite = np.isfinite(losses)
-    if mean > 0:
-        rates[finite] = 1 - strength + strength * _spreads(losses[finite], peak) / mean
+    mean = float(_spreads(known, peak).mean())
+    rates[finite] = _relative(_spreads(losses[finite], peak), mean, strength)
     return rates
+
+
+def _peak(median: float, first_mean: float | None) -> float:
+    """The preferred loss; 0 where nothing tells it."""
+    return max(_PREFERRED * (first_mean or 0.0), median)
+
+
+def _relative(
+    spreads: NDArray[np.floating], mean: float, strength: float
+) -> NDArray[np.floating] | float:
+    """The rates of such spreads, where all have that mean."""
+    return 1 - strength + strength * spreads / mean if mean > 0 else 1.0
 
 
 def _spreads(losses: NDArray[np.floating], peak: float) -> NDArray[np.floating]:
@@ -124,13 +135,12 @@ def _table(
     if not len(known):
         return table
     losses = np.maximum(_VALUES[known].astype(np.float64), 0)
-    peak = max(_PREFERRED * (first_mean or 0.0), _median(losses, counts[known]))
+    peak = _peak(_median(losses, counts[known]), first_mean)
     if peak <= 0:
         return table
     spreads = _spreads(losses, peak)
-    mean = np.average(spreads, weights=counts[known])
-    if mean > 0:
-        table[known] = 1 - strength + strength * spreads / mean
+    mean = float(np.average(spreads, weights=counts[known]))
+    table[known] = _relative(spreads, mean, strength)
     return table
 
 
