@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from statistics import median
@@ -101,6 +101,16 @@ class Meter:
 
     def __post_init__(self) -> None:
         self.started = self.clock()
+
+    def timed_next(self, source: Iterator[Any]) -> tuple[Any, float]:
+        """The next of a loader's batches, and the seconds that it took; they count in any case."""
+        start = self.clock()
+        try:
+            batch = next(source)
+        finally:
+            seconds = self.clock() - start
+            self.data_seconds += seconds
+        return batch, seconds
 
     def fetched(self, samples: int) -> None:
         """A batch that came from the plain loader."""

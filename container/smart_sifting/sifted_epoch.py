@@ -143,7 +143,10 @@ class SiftedEpoch:
     def _visits(self) -> float:
         """How often this pass gave each sample, on average; 0 where nobody knows how many more
         there would have been."""
-        samples = self._plan.samples if self._plan else self._quota.seen if self._ended else 0
+        if self._plan is not None:
+            samples = self._plan.samples
+        else:
+            samples = self._quota.seen if self._ended else 0
         return self._quota.kept / samples if samples else 0.0
 
     def abandon(self) -> None:
@@ -276,12 +279,8 @@ class SiftedEpoch:
         self._sifter.carried = []
 
     def _fetch(self) -> Any:
-        start = self._meter.clock()
-        try:
-            return next(self._source)
-        finally:
-            self._data = self._meter.clock() - start
-            self._meter.data_seconds += self._data
+        batch, self._data = self._meter.timed_next(self._source)
+        return batch
 
 
 @dataclass

@@ -370,12 +370,8 @@ class WatchedEpoch:
             return 0
 
     def _fetch(self) -> Any:
-        start = self._meter.clock()
-        try:
-            return next(self._source)
-        finally:
-            self._data = self._meter.clock() - start
-            self._meter.data_seconds += self._data
+        batch, self._data = self._meter.timed_next(self._source)
+        return batch
 
     def _give(self, batch: Any) -> Any:
         self._batches += 1
