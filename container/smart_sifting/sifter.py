@@ -99,7 +99,8 @@ class Sifter:
             self._keep_evenly(why)
 
     def _may_stop_scoring(self) -> bool:
-        return self.unscored is None and self.config.acceptance != "probabilistic"
+        scores = self.unscored is None and self.config.keep < 1
+        return scores and self.config.acceptance != "probabilistic"
 
     def _keep_evenly(self, why: str) -> None:
         self._score_no_more(why)

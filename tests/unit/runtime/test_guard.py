@@ -274,6 +274,14 @@ def test_data_that_never_ends_is_scored_for_ever() -> None:
     assert told == []
 
 
+def test_where_everything_is_kept_nothing_is_said_of_scoring() -> None:
+    told: list[str] = []
+    sifter, now = sifter_of(0.1, told, keep=1.0)
+    for _ in range(10):
+        epoch(sifter, now, 1000)
+    assert told == []
+
+
 def test_under_aws_s_own_rule_every_epoch_is_scored() -> None:
     told: list[str] = []
     sifter, now = sifter_of(0.1, told, acceptance="probabilistic")
