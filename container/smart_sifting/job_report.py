@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from smart_sifting import __version__, checkpoints
+from smart_sifting import __version__, checkpoints, gloo_threads
 from smart_sifting.meter import Meter
 from smart_sifting.picture import draw_svg
 from smart_sifting.receipt import (
@@ -276,6 +276,7 @@ def start(folder: Path | None, keep: float, acceptance: str) -> JobReport:
     if _report is None:
         _log_to_stderr()
         _report = JobReport(folder, keep, acceptance)
+        atexit.register(gloo_threads.wait_until_idle)  # the first that registers is called last
         atexit.register(_report.close)
         register_optimizer_step_post_hook(_report.count_step)
     return _report

@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli_runner import Cli, wait_until
+from docker.errors import NotFound
 
 from sift_launcher.engine import LABEL, connect
 from sift_launcher.errors import EngineUnavailable
@@ -120,10 +122,13 @@ class _Ours:
         return sorted(thing.name for thing in (*self.containers, *self.networks))
 
     def remove(self) -> None:
+        """A job that was killed a moment ago may be removing them itself."""
         for container in self.containers:
-            container.remove(force=True, v=True)
+            with suppress(NotFound):
+                container.remove(force=True, v=True)
         for network in self.networks:
-            network.remove()
+            with suppress(NotFound):
+                network.remove()
 
 
 def _ours(engine: DockerClient, state: Path) -> _Ours:
