@@ -8,54 +8,66 @@ process aborts with "terminate called without an active exception", after all of
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-_NAME = "pt_gloo_runloop"
+_NAME = "gloo"
 _SECONDS_BETWEEN_LOOKS = 0.01
-_MOST_SECONDS = 1.0
+_MOST_SECONDS = 5.0
 
-# Of a thread: whether it sleeps, and how often it has left its core, by itself or not.
-_Threads = dict[str, tuple[bool, str, str]]
+
+class Thread(NamedTuple):
+    """What the system tells of one."""
+
+    name: str
+    asleep: bool
+    switches: tuple[str, str]
+    """How often it has left its core, by itself and not."""
+
+
+Threads = Mapping[str, Thread]
 
 
 def wait_until_idle(
-    look: Callable[[], _Threads] | None = None, sleep: Callable[[float], None] = time.sleep
+    look: Callable[[], Threads] | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Lets this process's gloo threads end what they are at. At most a second; without any, none.
+    """Lets this process's gloo threads end what they are at, for at most five seconds.
 
-    To be called before the interpreter goes down. Where the system tells nothing of threads (it
-    is not Linux) nothing is waited for.
+    To be called before the interpreter goes down. All threads but Python's own have to be at
+    rest, for one that has just begun has no name of its own yet. Where there are none of gloo, or
+    the system tells nothing of threads (it is not Linux), nothing is waited for.
 
     Args:
-        look: tells the gloo threads of now; those of this process unless told.
+        look: tells the native threads of now; those of this process unless told.
         sleep: must let other threads have the interpreter's lock.
     """
-    look = look or _gloo_threads
+    look = look or _native_threads
     before = look()
+    if not any(_NAME in thread.name for thread in before.values()):
+        return
     for _ in range(round(_MOST_SECONDS / _SECONDS_BETWEEN_LOOKS)):
-        if not before:
-            return
         sleep(_SECONDS_BETWEEN_LOOKS)
         now = look()
-        if now == before and all(asleep for asleep, *_ in now.values()):
+        if now == before and all(thread.asleep for thread in now.values()):
             return
         before = now
 
 
-def _gloo_threads() -> _Threads:
+def _native_threads() -> Threads:
+    of_python = {str(thread.native_id) for thread in threading.enumerate()}
     threads = {}
     for status in Path("/proc/self/task").glob("*/status"):
+        task = status.parent.name
+        if task in of_python:
+            continue
         try:
             lines = status.read_text().splitlines()
         except OSError:  # it has ended
             continue
         fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-        if fields["Name"] == _NAME:
-            threads[status.parent.name] = (
-                fields["State"].startswith("S"),
-                fields["voluntary_ctxt_switches"],
-                fields["nonvoluntary_ctxt_switches"],
-            )
+        switches = fields["voluntary_ctxt_switches"], fields["nonvoluntary_ctxt_switches"]
+        threads[task] = Thread(fields["Name"], fields["State"].startswith("S"), switches)
     return threads

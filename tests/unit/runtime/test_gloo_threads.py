@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from smart_sifting.gloo_threads import wait_until_idle
+from smart_sifting.gloo_threads import Thread, wait_until_idle
 
 # What a gloo thread lets go of last takes it a while, in Python, as on a loaded machine.
 SCRIPT = """
@@ -15,7 +15,7 @@ from pathlib import Path
 from smart_sifting import job_report
 
 def dawdle():
-    end = time.monotonic() + 0.05
+    end = time.monotonic() + 0.02
     while time.monotonic() < end:
         pass
 
@@ -46,32 +46,35 @@ def test_a_rank_whose_collectives_still_let_go_ends_well(tmp_path: Path):
     assert (ended.returncode, ended.stdout) == (0, "trained\n"), ended.stderr
 
 
+def gloo(asleep: bool, switches: int) -> Thread:
+    return Thread("pt_gloo_runloop", asleep, (str(switches), "0"))
+
+
 def test_it_waits_until_all_sleep_and_none_has_moved():
     looks = iter(
         [
-            {"7": (False, "1", "0"), "8": (True, "5", "0")},
-            {"7": (False, "1", "0"), "8": (True, "5", "0")},
-            {"7": (True, "2", "0"), "8": (True, "5", "0")},
-            {"7": (True, "2", "0"), "8": (True, "5", "0")},
-            {},
+            {"7": gloo(False, 1), "8": Thread("python", True, ("5", "0"))},
+            {"7": gloo(False, 1), "8": Thread("python", True, ("5", "0"))},
+            {"7": gloo(True, 2), "8": Thread("python", True, ("5", "0"))},
+            {"7": gloo(True, 2), "8": Thread("python", True, ("5", "1"))},
+            {"7": gloo(True, 2), "8": Thread("python", True, ("5", "1"))},
+            {"9": gloo(False, 0)},
         ]
     )
     slept: list[float] = []
     wait_until_idle(lambda: next(looks), slept.append)
-    assert slept == [0.01, 0.01, 0.01]
-    assert next(looks) == {}
+    assert slept == [0.01] * 4
+    assert next(looks) == {"9": gloo(False, 0)}
 
 
-def test_without_such_threads_it_waits_for_nothing():
+def test_without_gloo_it_waits_for_nothing():
     slept: list[float] = []
+    wait_until_idle(lambda: {"8": Thread("python", False, ("5", "0"))}, slept.append)
     wait_until_idle(dict, slept.append)
     assert slept == []
-    wait_until_idle(sleep=slept.append)  # this process has no gloo group
-    assert slept == []
 
 
-def test_a_thread_that_never_rests_holds_a_job_for_a_second_at_most():
+def test_a_thread_that_never_rests_holds_a_job_for_five_seconds_at_most():
     slept: list[float] = []
-    wait_until_idle(lambda: {"7": (False, "1", "0")}, slept.append)
-    assert len(slept) == 100
-    assert slept[0] == 0.01
+    wait_until_idle(lambda: {"7": gloo(False, 1)}, slept.append)
+    assert slept == [0.01] * 500
