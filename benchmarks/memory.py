@@ -12,7 +12,7 @@ from torch.utils.data import RandomSampler
 
 from benchmarks.measure import Figure, Result, interleave
 from smart_sifting.memory.choice import EpochChoice
-from smart_sifting.memory.preference import CLASS_FLOOR, strength_after, visit_rates
+from smart_sifting.memory.preference import strength_after, visit_rates
 from smart_sifting.memory.score_memory import ScoreMemory
 
 SAMPLES = 10_000_000
@@ -50,7 +50,8 @@ class Planner:
                 strength=strength_after(1),
                 first_mean=1.0,
                 classes=self.memory.classes,
-                floor=CLASS_FLOOR,
+                class_floor=0.5,
+                keep=0.5,
             ),
         )
         return time.process_time() - start

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smart_sifting.memory.score_memory import NO_CLASS
+
 STRENGTH = 0.8
 """Of the preference while it is whole: nothing is visited less than at a fifth of the mean rate."""
 
@@ -20,9 +22,6 @@ STRENGTH = 0.8
 # model that has seen every sample that often begins to learn them by heart, and to prefer the ones
 # that it has not yet hastens that. Even visits are then as good as a shorter plain run.
 _WHOLE_UNTIL, _NONE_FROM = 4.0, 8.0
-
-CLASS_FLOOR = 0.3
-"""The least mean rate of a class, where all have 1: none is left behind for being easy."""
 
 # The preferred loss, as a share of the first epoch's mean.
 _PREFERRED = 0.5
@@ -44,7 +43,8 @@ def visit_rates(
     strength: float,
     first_mean: float | None,
     classes: NDArray[np.uint16] | None = None,
-    floor: float = 0.0,
+    class_floor: float = 0.0,
+    keep: float = 1.0,
 ) -> NDArray[np.float32]:
     """Rates of visits relative to each other; their mean is 1.
 
@@ -59,12 +59,14 @@ def visit_rates(
             not finite are not known: they have the rate 1.
         strength: 0 to 1, see `strength_after`; no rate is below 1 - strength.
         first_mean: mean loss of the first epoch; None where it is not known.
-        classes: (n,) classes; None: all of one.
-        floor: 0 to 1, the least mean rate of a class. Others give way, in proportion.
+        classes: (n,) classes, NO_CLASS where it is not known; None: known of none.
+        class_floor: 0 to 1. The least of a class, as a part of an equal share of the visits; a
+            class that has fewer samples is visited whole. Others give way, in proportion.
+        keep: the share of the samples that an epoch visits, more than 0.
     """
     rates = _looked_up(scores, strength, first_mean)
-    if classes is not None and floor > 0:
-        _lift(rates, classes, floor)
+    if classes is not None and class_floor > 0:
+        _lift(rates, classes, class_floor, keep)
     return rates
 
 
@@ -151,28 +153,38 @@ def _median(values: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
     return float(values[order][np.searchsorted(below, below[-1] / 2)])
 
 
-def _lift(rates: NDArray[np.float32], classes: NDArray[np.uint16], floor: float) -> None:
-    """Scales the rates of each class so that none has a mean below `floor`, and all have 1."""
+def _lift(
+    rates: NDArray[np.float32], classes: NDArray[np.uint16], class_floor: float, keep: float
+) -> None:
+    """Scales the rates of each class so that none is below its least, and the mean of all is 1."""
     counts, sums = np.zeros(len(_VALUES)), np.zeros(len(_VALUES))
     for part in _parts(len(rates)):
         counts += np.bincount(classes[part], minlength=len(counts))
         sums += np.bincount(classes[part], weights=rates[part], minlength=len(sums))
-    factors = _factors(counts, sums, floor).astype(np.float32)
+    # Those whose class is not known yet have the mean rate and take part in nothing.
+    known = np.where(np.arange(len(counts)) == NO_CLASS, 0.0, counts)
+    all_of_it = known / keep
+    share = class_floor * known.sum() / max(1, np.count_nonzero(known))
+    least = np.minimum(all_of_it, share)
+    factors = _factors(sums, least).astype(np.float32)
+    # Within a class that is visited whole there is nothing to prefer.
+    whole = (least > 0) & (least == all_of_it)
     for part in _parts(len(rates)):
-        rates[part] *= factors.take(classes[part], mode="clip")
+        of_each = classes[part]
+        rates[part] *= factors.take(of_each, mode="clip")
+        rates[part][whole.take(of_each, mode="clip")] = 1 / keep
 
 
-def _factors(
-    counts: NDArray[np.float64], sums: NDArray[np.float64], floor: float
-) -> NDArray[np.float64]:
-    factors = np.ones(len(counts))
-    lifted = np.zeros(len(counts), np.bool_)
-    # Giving way may push another class below the floor.
-    while (low := ~lifted & (sums * factors < floor * counts)).any():
+def _factors(sums: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By which classes whose rates add up to `sums` come to `least` or more each."""
+    factors = np.ones(len(sums))
+    lifted = np.zeros(len(sums), np.bool_)
+    # Giving way may push another class below its least; rounding does not count.
+    while (low := ~lifted & (sums * factors < least * (1 - 1e-9))).any():
         lifted |= low
-        left = counts.sum() - floor * counts[lifted].sum()
+        left = sums.sum() - least[lifted].sum()
         factors[~lifted] = left / sums[~lifted].sum()
-        factors[lifted] = floor * counts[lifted] / sums[lifted]
+        factors[lifted] = least[lifted] / sums[lifted]
     return factors
 
 

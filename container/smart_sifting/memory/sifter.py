@@ -17,7 +17,7 @@ from smart_sifting.errors import UnsupportedDataFormatException
 from smart_sifting.memory.choice import EpochChoice, Numbers
 from smart_sifting.memory.epoch import MemoryEpoch
 from smart_sifting.memory.index_pass import Choose
-from smart_sifting.memory.preference import CLASS_FLOOR, strength_after, visit_rates
+from smart_sifting.memory.preference import strength_after, visit_rates
 from smart_sifting.memory.score_memory import NO_CLASS, ScoreMemory
 from smart_sifting.memory.share import affordable_share
 from smart_sifting.memory.source import Indices, Source
@@ -365,9 +365,9 @@ class MemorySifter:
         if self.losses is None:
             return None
         strength = strength_after(self._visits)
-        if strength == 0:
-            return None
         scores, classes = self._memory.scores, self._memory.classes
+        if strength == 0 and (classes is None or self.config.class_floor == 0):
+            return None
         if classes is not None:
             # A class may have become known within this epoch, before it was interrupted.
             classes = np.where(np.isnan(scores), np.uint16(NO_CLASS), classes)
@@ -376,7 +376,8 @@ class MemorySifter:
             strength=strength,
             first_mean=self._first_mean,
             classes=classes,
-            floor=CLASS_FLOOR,
+            class_floor=self.config.class_floor,
+            keep=self.keep,
         )
 
     def _flush(self) -> None:

@@ -48,6 +48,8 @@ class SiftConfig:
     source: where scores come from: ``memory`` is the training steps' own losses, ``forward`` a
         pass over what the loader gives, ``batch`` the whole batch's loss alone, so that samples
         are chosen evenly; ``auto`` is the first of them that the script allows.
+    class_floor: the least that a class keeps, as a part of an equal share of the kept samples, or
+        all that it has; 0 to 1. At 0 nothing is kept for being rare.
     loss: ``module:Class`` of the user's own ``Loss``, or None to find the script's.
     seed: of the generator that draws.
     """
@@ -59,6 +61,7 @@ class SiftConfig:
     acceptance: str = "quota"
     source: str = "auto"
     auto: bool = False
+    class_floor: float = 0.5
     loss: str | None = None
     seed: int = 0
 
@@ -74,6 +77,7 @@ class SiftConfig:
             "acceptance": choice("acceptance", self.acceptance, ACCEPTANCE_RULES),
             "auto": flag("auto", self.auto),
             "source": choice("source", self.source, SOURCES),
+            "class_floor": _floor("class_floor", self.class_floor),
             "loss": _loss_path("loss", self.loss),
             "seed": integer("seed", self.seed, minimum=0, example=0),
         }
@@ -152,6 +156,14 @@ def _share(name: str, value: object) -> float:
     mend = "write a number more than 0 and at most 1, such as 0.5 to keep half of the samples"
     checked = number(name, value, mend)
     if not 0 < checked <= 1:
+        raise refuse(name, value, mend)
+    return checked
+
+
+def _floor(name: str, value: object) -> float:
+    mend = "write a number from 0 to 1, such as 0.5"
+    checked = number(name, value, mend)
+    if not 0 <= checked <= 1:
         raise refuse(name, value, mend)
     return checked
 

@@ -76,7 +76,7 @@ def test_hyperparameters_are_encoded_as_the_estimator_encodes_them():
 def test_a_sift_config_travels_as_json_in_a_json_string():
     planned = plan(replace(SPEC, sift_config=SiftConfig(keep=0.25, seed=4)), HERE)
     text = (
-        '{"acceptance": "quota", "auto": false, "keep": 0.25, "loss": null, '
+        '{"acceptance": "quota", "auto": false, "class_floor": 0.5, "keep": 0.25, "loss": null, '
         '"loss_history_length": 500, "repeat_delay_per_epoch": false, "seed": 4, '
         '"sift_delay": 0, "source": "auto"}'
     )

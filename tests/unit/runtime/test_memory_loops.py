@@ -150,6 +150,28 @@ def test_the_classes_seen_and_kept_are_counted_once_all_are_known(
     assert sum(kept for _, kept in report.meter.classes.values()) == epochs * 480
 
 
+class Uneven(Counting):
+    """One sample in 40 is of the class 3, which is easy to tell."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        x, _, index = super().__getitem__(index)
+        rare = index % 40 == 0
+        return x + 3 * rare, torch.tensor(3) if rare else x[:3].argmax(), index
+
+
+@pytest.mark.parametrize(("class_floor", "visits"), [(0.5, [6, 6]), (0.0, [3, 3])])
+def test_a_rare_class_is_visited_whole_in_every_epoch_once_it_is_known(
+    discover: Callable[..., JobReport], class_floor: float, visits: list[int]
+) -> None:
+    discover(source="memory", class_floor=class_floor)
+
+    seen = train(DataLoader(Uneven(), batch_size=BATCH, shuffle=True), epochs=22)
+
+    rare = Counter(index for each in seen[-6:] for index in each if index % 40 == 0)
+    assert [min(rare.values()), max(rare.values())] == visits
+    assert [len(each) for each in seen[-6:]] == [480] * 6
+
+
 class Rounds(Sampler[int]):
     """Goes on for ever, and says how long a round is, as samplers for iterations do."""
 

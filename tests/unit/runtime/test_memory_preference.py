@@ -91,23 +91,46 @@ def test_the_preference_is_whole_for_four_visits_and_gone_after_eight():
     assert strengths == pytest.approx([0.8, 0.8, 0.6, 0.4, 0, 0])
 
 
-def test_no_class_falls_below_the_floor_and_the_others_give_way():
+def test_no_class_falls_below_a_part_of_an_equal_share_and_the_others_give_way():
     scores = np.repeat(np.float32([0.0, 0.1, 1.0]), 30)
     classes = np.repeat(np.array([2, 60000, NO_CLASS], np.uint16), 30)
     plain = visit_rates(scores, strength=0.8, first_mean=2.0)
-    lifted = visit_rates(scores, strength=0.8, first_mean=2.0, classes=classes, floor=0.5)
+    # Of 60 samples the class is known, one of two.
+    lifted = visit_rates(
+        scores, strength=0.8, first_mean=2.0, classes=classes, class_floor=0.4, keep=0.5
+    )
     assert plain[0] == pytest.approx(0.2)
-    assert lifted[0] == pytest.approx(0.5)
-    assert (lifted[30:] / plain[30:]).tolist() == pytest.approx([2.5 / 2.8] * 60)
+    assert lifted[0] == pytest.approx(0.4)
+    assert (lifted[30:] / plain[30:]).tolist() == pytest.approx([78 / 84] * 60)
     assert lifted.mean() == pytest.approx(1, abs=1e-6)
 
 
-def test_giving_way_pushes_no_other_class_below_the_floor():
+def test_giving_way_pushes_no_other_class_below_its_least():
     scores = np.repeat(np.float32([0.0, 0.2, 1.0]), 30)
     classes = np.repeat(np.arange(3, dtype=np.uint16), 30)
-    lifted = visit_rates(scores, strength=0.5, first_mean=2.0, classes=classes, floor=0.98)
+    lifted = visit_rates(
+        scores, strength=0.5, first_mean=2.0, classes=classes, class_floor=0.98, keep=0.5
+    )
     means = lifted.reshape(3, 30).mean(axis=1).tolist()
     assert means == pytest.approx([0.98, 0.98, 1.04], abs=1e-5)
+
+
+def test_a_class_with_few_samples_is_visited_whole_whatever_their_losses():
+    scores = np.float32([0.0, 5.0, *[0.5] * 98])
+    classes = np.array([1] * 2 + [0] * 98, np.uint16)
+    rates = visit_rates(
+        scores, strength=0.8, first_mean=2.0, classes=classes, class_floor=0.5, keep=0.25
+    )
+    assert rates[:2].tolist() == [4.0, 4.0]
+    assert rates[2:].tolist() == pytest.approx([92 / 98] * 98)
+
+
+def test_classes_of_one_size_are_as_frequent_as_before_where_nothing_is_preferred():
+    classes = np.repeat(np.arange(10, dtype=np.uint16), 50)
+    rates = visit_rates(
+        np.ones(500), strength=0.0, first_mean=1.0, classes=classes, class_floor=1.0, keep=0.3
+    )
+    assert rates.tolist() == [1.0] * 500
 
 
 def test_a_window_beside_all_the_others_has_the_rates_that_all_would_have():

@@ -77,6 +77,7 @@ def test_job_defaults() -> None:
         "repeat_delay_per_epoch": False,
         "acceptance": "quota",
         "source": "auto",
+        "class_floor": 0.5,
         "auto": False,
         "loss": None,
         "seed": 0,
@@ -119,7 +120,7 @@ def test_json_is_canonical_and_reads_back_unchanged() -> None:
     config = SiftConfig(keep=1 / 3, loss="a:B", acceptance="probabilistic", seed=2**63 - 1)
     assert SiftConfig.parse(config.to_json()) == config
     assert SiftConfig(keep=1).to_json() == (
-        '{"acceptance": "quota", "auto": false, "keep": 1.0, "loss": null, '
+        '{"acceptance": "quota", "auto": false, "class_floor": 0.5, "keep": 1.0, "loss": null, '
         '"loss_history_length": 500, "repeat_delay_per_epoch": false, "seed": 0, '
         '"sift_delay": 0, "source": "auto"}'
     )
@@ -131,7 +132,7 @@ BETA = "write a number more than 0, such as 1 to keep half of the samples"
 EXAMPLE = 'write JSON such as {"keep": 0.5}'
 KEYS = (
     "keep, loss_history_length, sift_delay, repeat_delay_per_epoch, acceptance, source, auto, "
-    "loss, seed, beta_value, loss_based_sift_config"
+    "class_floor, loss, seed, beta_value, loss_based_sift_config"
 )
 
 
@@ -191,6 +192,14 @@ KEYS = (
         (
             {"loss_history_length": "500"},
             "sift_config: loss_history_length is '500'; write it without quotes, 500",
+        ),
+        (
+            {"class_floor": 1.5},
+            "sift_config: class_floor is 1.5; write a number from 0 to 1, such as 0.5",
+        ),
+        (
+            {"class_floor": -0.1},
+            "sift_config: class_floor is -0.1; write a number from 0 to 1, such as 0.5",
         ),
         ({"seed": False}, "sift_config: seed is False; write a whole number, 0 or more, such as 0"),
         (
