@@ -95,7 +95,8 @@ class Attendance:
         while len(self._look()) < len(self._hosts):
             if self._told_to_stop is None:
                 self._stop_if_need_be()
-            if self._clock() >= self._kill_moment or self._is_asked("kill"):
+            # A job is killed once it is being stopped: else it would look as if it had failed.
+            if self._told_to_stop is not None and self._is_time_up():
                 self._kill()
             wait(self._next_look())
         return Ending(self._ends, self._stopped, self._told_to_stop or frozenset())
@@ -127,6 +128,9 @@ class Attendance:
         self._told_to_stop = frozenset(self._hosts) - frozenset(self._ends)
         for name in self._told_to_stop:
             self._hosts[name].terminate()
+
+    def _is_time_up(self) -> bool:
+        return self._clock() >= self._kill_moment or self._is_asked("kill")
 
     def _kill(self) -> None:
         self._listener.before_kill()
