@@ -9,6 +9,7 @@
         stop, kill       there once the user asked for it
         interrupt        there until the instances of a spot job are taken back, if asked for
         logs/<host>.log  what the host printed, in all attempts
+        starts.json      how long those were at each attempt after the first
         hosts/<host>/    the /opt/ml tree of every host, until it is collected
         inputs/          what was fetched for them, as long
 
@@ -100,6 +101,19 @@ class JobRecord:
                 file.seek(max(size - 1, 0))
                 if file.read() not in (b"", b"\n"):
                     file.write(b"\n")
+
+    def mark_start(self) -> None:
+        """Notes that what the hosts print from now on is another attempt's."""
+        sizes = {log.stem: log.stat().st_size for log in self.logs.glob("*.log")}
+        write_json(self.folder / "starts.json", [*self.starts(), sizes])
+
+    def starts(self) -> list[dict[str, int]]:
+        """The sizes of the hosts' logs, in bytes, at the start of each attempt after the first."""
+        try:
+            content: list[dict[str, int]] = json.loads((self.folder / "starts.json").read_text())
+        except FileNotFoundError:
+            return []
+        return content
 
     def ask(self, wish: str) -> None:
         """Leaves a wish (`stop`, `kill` or `interrupt`) for the supervisor to find."""

@@ -73,6 +73,7 @@ class Supervisor:
             for folder in (self._record.hosts, self._record.inputs):
                 shutil.rmtree(folder, ignore_errors=True)
             self._record.end_log_lines()
+            self._record.mark_start()
             self._enter("InProgress", "Starting")
 
     def _is_to_be_repeated(self, number: int) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, BinaryIO
@@ -73,7 +74,7 @@ class _JobLogs:
         definitions = record.request()["AlgorithmSpecification"].get("MetricDefinitions", [])
         self.metrics = Metrics(definitions)
         self._hosts: dict[str, _HostLog] = {}
-        self._starts = 1
+        self._restarts = 0
         self._is_finished = False
         self._lock = threading.Lock()
 
@@ -89,23 +90,27 @@ class _JobLogs:
             host.close()
 
     def _ship(self) -> None:
-        # Asked before the files are read: what is in them then is of the attempts so far, and of a
-        # job that has ended all that there is.
+        # Asked before the files are read: of a job that has ended, all is in them.
         status = self._record.status()
         for path in sorted(self._record.logs.glob("*.log")):
             if path.stem not in self._hosts:
                 stream = f"{self._record.name}/{path.stem}"
                 self._hosts[path.stem] = _HostLog(self._logs, stream, path.open("rb"), self.metrics)
-        for host in self._hosts.values():
-            host.ship()
-        starts = [each["Status"] for each in status["SecondaryStatusTransitions"]].count("Starting")
-        if starts > self._starts:
-            self._starts = starts
+        sizes = {name: host.size() for name, host in self._hosts.items()}
+        # Asked after the sizes: an attempt that is not among them prints beyond those.
+        for start in self._record.starts()[self._restarts :]:
+            self._ship_up_to(start)
             self._end_lines()
+            self._restarts += 1
+        self._ship_up_to(sizes)
         if status["TrainingJobStatus"] in ENDED:
             self._is_finished = True
             self._end_lines()
             self.close()
+
+    def _ship_up_to(self, sizes: Mapping[str, int]) -> None:
+        for name, host in self._hosts.items():
+            host.ship(sizes.get(name, 0))
 
     def _end_lines(self) -> None:
         for host in self._hosts.values():
@@ -126,8 +131,12 @@ class _HostLog:
         self._begun = 0
         self._last_moment = 0
 
-    def ship(self) -> None:
-        while content := self._file.read(_AT_ONCE_BYTES):
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def ship(self, end: int) -> None:
+        """Ships what is new of the file's first `end` bytes."""
+        while content := self._file.read(min(max(end - self._file.tell(), 0), _AT_ONCE_BYTES)):
             self._put(self._lines.feed(content))
 
     def end(self) -> None:

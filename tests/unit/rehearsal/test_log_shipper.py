@@ -91,9 +91,9 @@ def test_a_start_after_an_interruption_begins_a_new_stream(record, shipped):
     status = entered(status, "InProgress", "Interrupted", 3.0)
     record.write_status(status)
     assert shipped() == {"a/algo-1-1000": ["first"]}
+    record.mark_start()
     record.write_status(entered(status, "InProgress", "Starting", 4.0))
-    shipped()
-    write(record, "second\n")
+    write(record, "second\n")  # before anybody looks
     # In the same second, and under another name all the same.
     assert shipped() == {"a/algo-1-1000": ["first", "hal"], "a/algo-1-1001": ["second"]}
 
