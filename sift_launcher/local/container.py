@@ -28,8 +28,8 @@ _NAMES = "names"
 
 # How long the engine has for an answer: a busy machine may take long to start a container, and
 # nobody shall wait long for one that hangs when the job is over.
-_START_SECONDS = 60
-_ANSWER_SECONDS = 20
+_START_SECONDS = 180
+_ANSWER_SECONDS = 60
 
 # Of a host that had ended before it could be asked: its name resolves, and nobody answers there.
 _GONE = "127.0.0.2"
@@ -107,7 +107,8 @@ class ContainerRunner:
         with reached(engine_address()):
             identity = self._create(api, host, tree, names)
             self._containers[host] = identity
-            running = ContainerHost(api, identity, log, self._share.memory_bytes, self._wake)
+            memory, failure = self._share.memory_bytes, tree.output / "failure"
+            running = ContainerHost(api, identity, log, memory, failure, self._wake)
             try:
                 api.start(identity)
             except APIError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sift_launcher.local.container_log import copy_log
+from sift_launcher.local.hearing import hears
 from sift_launcher.local.host_runner import HostEnd
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 _AT_ONCE_BYTES = 256 * 1024
 _MEBIBYTE = 1024 * 1024
-# A first process without a handler hears no signal, not even SIGTERM: until its interpreter is up,
-# a wish to stop would be lost.
-_DEAF_SECONDS = 1.0
+# What the first process does not hear is lost. Where nothing shows when it begins to hear, it is
+# given so long.
+_DEAF_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
 _STREAMS = {"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
 
 
@@ -34,24 +36,26 @@ class ContainerHost:
         identity: str,
         log: Path,
         memory_bytes: int | None,
+        failure: Path,
         wake: Callable[[], None],
     ) -> None:
         """Takes hold of the output of container `identity`, which is not started yet: of what it
-        prints before, nothing would be kept."""
+        prints before, nothing would be kept. `failure`: the file in which it says why it failed."""
         self._api = api
         self._identity = identity
         self._log = log
         self._memory_bytes = memory_bytes
+        self._failure = failure
         self._wake = wake
         self._end: HostEnd | None = None
-        self._hears_from = 0.0
+        self._hears_at_last = 0.0
         self._output = io.BufferedReader(
             api.attach_socket(identity, params=_STREAMS), _AT_ONCE_BYTES
         )
 
     def attend(self) -> None:
         """Copies the log and waits for the end, in a thread, once the container is started."""
-        self._hears_from = time.monotonic() + _DEAF_SECONDS
+        self._hears_at_last = time.monotonic() + _DEAF_SECONDS
         threading.Thread(target=self._attend, daemon=True).start()
 
     def end(self) -> HostEnd | None:
@@ -60,14 +64,30 @@ class ContainerHost:
 
     def terminate(self) -> None:
         """See RunningHost."""
-        delay = max(0.0, self._hears_from - time.monotonic())
-        timer = threading.Timer(delay, self._signal, [signal.SIGTERM])
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=self._terminate, daemon=True).start()
 
     def kill(self) -> None:
         """See RunningHost."""
         self._signal(signal.SIGKILL)
+
+    def _terminate(self) -> None:
+        pid = self._first_process()
+        while self._end is None and not self._hears(pid):
+            time.sleep(_LOOK_SECONDS)
+        self._signal(signal.SIGTERM)
+
+    def _first_process(self) -> int:
+        """Its number, 0 when it has ended."""
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        with suppress(DockerException, RequestException):  # told by whoever waits for the end
+            return int(self._api.inspect_container(self._identity)["State"]["Pid"])
+        return 0
+
+    def _hears(self, pid: int) -> bool:
+        is_heard = hears(self._identity, pid, signal.SIGTERM)
+        return time.monotonic() >= self._hears_at_last if is_heard is None else is_heard
 
     def _signal(self, number: signal.Signals) -> None:
         from docker.errors import APIError
@@ -91,7 +111,8 @@ class ContainerHost:
                 copy_log(self._output.read, self._log)
             code = int(self._api.wait(self._identity, timeout=None)["StatusCode"])
             state = self._api.inspect_container(self._identity)["State"]
-            self._set(HostEnd(code, self._out_of_memory() if state["OOMKilled"] else ""))
+            is_out_of_memory = state["OOMKilled"] or self._says_out_of_memory()
+            self._set(HostEnd(code, self._out_of_memory() if is_out_of_memory else ""))
         except (DockerException, RequestException, OSError) as error:
             self._set(_lost(error))
 
@@ -99,6 +120,13 @@ class ContainerHost:
         if self._end is None:
             self._end = end
         self._wake()
+
+    def _says_out_of_memory(self) -> bool:
+        """What kills a process of the host may reach the engine after the host's end, or never; our
+        entrypoint, which lives in it, has seen it."""
+        with suppress(OSError):
+            return "memory ran out (limit " in self._failure.read_text("utf-8", errors="replace")
+        return False
 
     def _out_of_memory(self) -> str:
         if self._memory_bytes is None:
