@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,10 @@ RECORD_LABEL = f"{LABEL}.record"
 """Beside LABEL: the folder of the job's record, so that no state folder sweeps another's jobs."""
 
 _PROCESSES = Path("/proc")
+
+# A busy engine refuses to remove what it has not seen die yet, or what it is removing already.
+_PASSES = 20
+_PAUSE_SECONDS = 0.5
 
 
 def labels(record: JobRecord) -> dict[str, str]:
@@ -74,16 +80,28 @@ def kill_processes(containers: Iterable[str]) -> None:
 
 
 def _remove(api: APIClient, label: str, is_meant: Callable[[dict[str, Any]], bool]) -> None:
-    from docker.errors import APIError
-
-    filters = {"label": label}
     with reached(engine_address()):
-        for container in api.containers(all=True, filters=filters):
-            if is_meant(container):
-                # Gone already, or on its way out.
-                with suppress(APIError):
-                    api.remove_container(container["Id"], force=True, v=True)
-        for network in api.networks(filters=filters):
-            if is_meant(network):
-                with suppress(APIError):
-                    api.remove_network(network["Id"])
+        for _ in range(_PASSES):
+            if not _is_refused(api, {"label": label}, is_meant):
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _is_refused(
+    api: APIClient, filters: dict[str, str], is_meant: Callable[[dict[str, Any]], bool]
+) -> bool:
+    """Removes what it can; whether the engine has refused to remove any of it."""
+    from docker.errors import APIError, NotFound
+
+    containers, networks = api.containers(all=True, filters=filters), api.networks(filters=filters)
+    remove_container = partial(api.remove_container, force=True, v=True)
+    is_refused = False
+    for remove, found in ((remove_container, containers), (api.remove_network, networks)):
+        for thing in filter(is_meant, found):
+            try:
+                remove(thing["Id"])
+            except NotFound:
+                continue  # gone meanwhile
+            except APIError:
+                is_refused = True
+    return is_refused
