@@ -61,15 +61,18 @@ def _groups(root: str) -> Iterator[tuple[str, str, str]]:
     for line in _read(os.path.join(root, "proc", "self", "cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            base, files = mount, ("memory.events", "memory.max")
+            base, limit = mount, "memory.max"
+            # The first counts no kills in groups below ours, which are other jobs' containers.
+            counters = ["memory.events.local", "memory.events"]
         elif "memory" in controllers.split(","):
-            base = os.path.join(mount, "memory")
-            files = ("memory.oom_control", "memory.limit_in_bytes")
+            base, limit = os.path.join(mount, "memory"), "memory.limit_in_bytes"
+            counters = ["memory.oom_control"]
         else:
             continue
         for folder in (os.path.join(base, path.lstrip("/")), base):
-            if _count(os.path.join(folder, files[0])) is not None:
-                yield folder, *files
+            for counter in counters:
+                if _count(os.path.join(folder, counter)) is not None:
+                    yield folder, counter, limit
 
 
 def _count(path: str) -> int | None:
