@@ -33,7 +33,7 @@ from sift_launcher.stock import is_stock_account
 if TYPE_CHECKING:
     from sift_launcher.plan import Plan
 
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 _STAND_IN = (
     "not checked: quota, the role's permissions and AWS's own image, which a stand-in for AWS "
     "does not have"

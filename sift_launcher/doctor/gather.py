@@ -24,9 +24,9 @@ from sift_launcher.stock import stock_image
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_ENGINE_SECONDS = 5
-_PYTHON_SECONDS = 20
-_IMAGE_SECONDS = 60  # a container's first start may take its time
+_ENGINE_SECONDS = 30
+_PYTHON_SECONDS = 60
+_IMAGE_SECONDS = 180  # a container's first start may take its time
 # From the metadata: importing torch takes seconds. Works in every Python since 3.8.
 _ASK = """
 import json, sys

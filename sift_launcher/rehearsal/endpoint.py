@@ -16,7 +16,7 @@ from sift_launcher.errors import RehearsalError
 if TYPE_CHECKING:
     from sift_launcher.rehearsal.account import Credentials
 
-_PATIENCE_SECONDS = 10
+_PATIENCE_SECONDS = 60  # a server that is gone refuses at once; one on a busy machine is slow
 _HOST = "127.0.0.1"
 
 

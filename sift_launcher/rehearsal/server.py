@@ -32,7 +32,7 @@ from sift_launcher.rehearsal.training_jobs import TrainingJobs
 HOST = "127.0.0.1"  # a job is code that runs as this user: nobody else's machine may send one
 _LOOK_SECONDS = 0.5
 _SHUTDOWN_SECONDS = 0.05
-_KILLED_SECONDS = 10.0
+_KILLED_SECONDS = 60.0  # a busy machine takes long to put what the jobs leave
 
 
 class RehearsalServer:
@@ -140,7 +140,8 @@ def clear(home: Path) -> None:
             break
         time.sleep(0.02)
     shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
+    # A job that is on its way out may have written there meanwhile.
+    home.mkdir(parents=True, exist_ok=True)
 
 
 def _moto() -> Any:
