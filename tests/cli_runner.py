@@ -68,15 +68,25 @@ class Cli:
         return self.state / "jobs" / name
 
     def end(self) -> None:
+        """Ends all that was started; jobs, too, are gone when it returns."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-        for record in self.state.glob("jobs/*"):
-            if (record / "pid").exists() and '"TrainingEndTime"' not in (
-                record / "status.json"
-            ).read_text():
-                self("stop", record.name, "--kill")
+        for status in self.state.glob("jobs/[!.]*/status.json"):
+            if not _has_ended(status):
+                self("stop", status.parent.name, "--kill")
+                wait_until(lambda status=status: _has_ended(status), self.patience_seconds)
+
+
+def long_enough(attempt: Callable[[int], bool], seconds: int = 1) -> None:
+    """`attempt` gives something so many seconds, and says whether they were enough for it to begin;
+    if not, it gets more: how many that takes is the machine's business."""
+    assert any(attempt(factor * seconds) for factor in (1, 5, 25, 125)), "it never began"
+
+
+def _has_ended(status: Path) -> bool:
+    return '"TrainingEndTime"' in status.read_text()
 
 
 def wait_until(condition: Callable[[], Any], patience_seconds: float) -> Any:

@@ -20,7 +20,7 @@ from sift_launcher.local.service import LocalTrainingService
 from sift_launcher.local.stand_in import StandIn
 
 BUCKET = "bucket"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 
 
 class PlayedJobs:
@@ -31,12 +31,12 @@ class PlayedJobs:
         self.s3.create_bucket(Bucket=BUCKET)
         self.stand_in = StandIn(
             **{"runs": "process", "python": sys.executable, "endpoint": aws.endpoint}
-            | {"environment": aws.environment, "notice_seconds": 20.0}
+            | {"environment": aws.environment, "notice_seconds": PATIENCE_SECONDS}
             | stand_in
         )
         self._home = home
         self._started: list[str] = []
-        self.service = LocalTrainingService(home, stop_seconds=20.0)
+        self.service = LocalTrainingService(home, stop_seconds=PATIENCE_SECONDS)
 
     def start(
         self,
@@ -77,7 +77,7 @@ class PlayedJobs:
                 for each, source in channels.items()
             ]
         stand_in = replace(self.stand_in, interruptions=at, **(played or {}))
-        service = LocalTrainingService(self._home, stop_seconds=20.0, stand_in=stand_in)
+        service = LocalTrainingService(self._home, stop_seconds=PATIENCE_SECONDS, stand_in=stand_in)
         service.create_training_job(**request | more)
         self._started.append(name)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cli_runner import Cli, wait_until
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 240.0
 
 
 @pytest.fixture

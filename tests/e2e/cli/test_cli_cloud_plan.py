@@ -133,7 +133,7 @@ def test_a_question_is_asked_on_a_terminal_and_no_launches_nothing(train, accoun
     with suppress(OSError):  # it has ended
         while True:
             shown += os.read(ours, 4096)
-    assert process.wait(timeout=30) == 130, shown
+    assert process.wait(timeout=train.patience_seconds) == 130, shown
     os.close(ours)
     assert b"Launch job digits, which can cost $12.00? [y/N] " in shown
     assert b"nothing was launched" in shown
@@ -194,6 +194,6 @@ def test_a_plan_is_there_before_the_sdk_and_local_jobs_need_nothing_of_the_cloud
         env=train.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=train.patience_seconds,
     )
     assert ended.stderr.splitlines()[-1] == str(imported)

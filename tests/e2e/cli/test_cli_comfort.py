@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -97,7 +99,7 @@ def test_the_completion_script_is_printed(cli, shell):
     assert "_SIFT_LAUNCH_COMPLETE" in ended.stdout
 
 
-def test_a_terminal_shows_where_the_job_is(cli):
+def test_a_terminal_shows_where_the_job_is(cli, until):
     running = RECEIPT | {"final": False}
     cli.script(
         WRITES_A_RECEIPT + "import pathlib, time\n"
@@ -110,13 +112,18 @@ def test_a_terminal_shows_where_the_job_is(cli):
         "train.py", "--name", "job", "--", json.dumps(running), str(go_on), stdout=theirs
     )
     os.close(theirs)
-    shown = b""
-    while "job · training · step 50 · kept 50% · 0:0".encode() not in shown:
-        shown += os.read(ours, 1000)
+    os.set_blocking(ours, False)
+    shown = bytearray()
+
+    def shows(expression: str) -> bool:
+        with suppress(BlockingIOError):
+            shown.extend(os.read(ours, 1000))
+        return re.search(expression.encode(), shown) is not None
+
+    until(lambda: shows(r"job · training · step 50 · kept 50% · \d+:\d\d"))
     go_on.touch()
-    while b"\x1b[2Ka line\r\n" not in shown:
-        shown += os.read(ours, 1000)
-    process.communicate(timeout=30)
+    until(lambda: shows(r"\x1b\[2Ka line\r\n"))
+    process.communicate(timeout=cli.patience_seconds)
     os.close(ours)
     assert process.returncode == 0
 
@@ -188,7 +195,7 @@ def test_a_reader_that_goes_away_is_no_crash(cli):
     process.stdout.readline()
     process.stdout.close()
     err = process.stderr.read()
-    process.wait(timeout=30)
+    process.wait(timeout=cli.patience_seconds)
     assert process.returncode == 1
     assert err.splitlines()[1:] == ["nobody reads the log any more; job job goes on"]
     assert not (cli.state / "crashes").exists()
@@ -203,7 +210,7 @@ def test_a_reader_that_was_never_there_is_no_crash(cli):
     process = cli.start("logs", "job", stdout=pipe)
     os.close(pipe)
     assert process.stderr.read() == ""
-    assert process.wait(timeout=30) == 1
+    assert process.wait(timeout=cli.patience_seconds) == 1
 
 
 def test_errors_are_red_on_a_terminal_alone(capsys, monkeypatch):

@@ -100,7 +100,7 @@ def test_two_jobs_at_once_with_one_name(cli):
     both = [
         cli.start("train.py", "--name", "one", "--output", output) for output in ("a", "b", "a")
     ]
-    ends = [process.communicate(timeout=30) for process in both]
+    ends = [process.communicate(timeout=cli.patience_seconds) for process in both]
     assert sorted(process.returncode for process in both) == [0, 2, 2]
     assert [out for out, _ in ends].count("ran\n") == 1
     assert cli.describe("one")["TrainingJobStatus"] == "Completed"
@@ -197,7 +197,7 @@ def test_a_supervisor_that_is_killed_is_named_and_leaves_no_process(cli, until, 
     process = cli.start("train.py", "--name", "orphan")
     script = int(process.stdout.readline())
     os.kill(int((cli.record("orphan") / "pid").read_text()), signal.SIGKILL)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=cli.patience_seconds)
     assert process.returncode == 1
     assert "the job's supervisor (process " in err
     assert "is gone without a result; it was killed" in err

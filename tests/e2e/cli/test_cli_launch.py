@@ -176,7 +176,7 @@ def test_all_lines_come_and_they_come_live(cli):
     # Read while the script waits for this very line to have come.
     assert process.stdout.readline() == "first\n"
     go_on.touch()
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=cli.patience_seconds)
     assert rest == "".join(f"{i}\n" for i in range(20000)) + "no newline"
 
 

@@ -188,7 +188,7 @@ def test_ctrl_c_stops_the_run_shows_what_is_there_and_exits_130(cli, ran, until,
     log = cli.record("try-keep-50") / "logs" / "algo-1.log"
     until(lambda: log.exists() and "hanging" in log.read_text())
     interrupt(process)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=cli.patience_seconds)
     assert process.returncode == 130
     assert err.splitlines()[-2:] == [
         "stopping job try-keep-50 and keeping its outputs; Ctrl-C again kills it",
@@ -212,7 +212,7 @@ def test_a_run_of_the_same_pilot_elsewhere_is_not_run_twice(cli, pilot, ran, unt
         "stop try-plain"
     )
     interrupt(process)
-    process.communicate(timeout=30)
+    process.communicate(timeout=cli.patience_seconds)
 
 
 def test_a_job_s_name_is_no_pilot_s(cli, pilot):
@@ -241,7 +241,6 @@ def test_the_metric_of_the_project_is_used(cli, pilot):
 
 
 def test_a_real_training_is_measured_arm_by_arm(cli):
-    cli.patience_seconds = 120  # three jobs, each of which imports torch
     shutil.copy(LOOPS / "plain.py", cli.project)
     ended = cli("pilot", "plain.py", "--keep", "0.5", "--name", "try", "--json")
     assert ended.returncode == 0, ended.stderr
@@ -255,7 +254,6 @@ def test_a_real_training_is_measured_arm_by_arm(cli):
 
 
 def test_a_script_that_cannot_be_sifted_is_tried_on_one_share_alone(cli):
-    cli.patience_seconds = 120
     shutil.copy(LOOPS / "gan.py", cli.project)
     ended = cli(*("pilot", "gan.py", "--metric", r"Loss_D: ([0-9.]+)", "--name", "try"))
     assert ended.returncode == 0, ended.stderr

@@ -13,7 +13,9 @@ import pytest
 
 from sift_launcher.errors import JobHasEnded, ResourceInUse, ResourceNotFound, ValidationError
 from sift_launcher.job_spec import JobSpec
+from sift_launcher.local.records import JobRecord
 from sift_launcher.local.service import LocalTrainingService
+from sift_launcher.local.standby import Standby
 from sift_launcher.plan import Plan, plan
 from sift_launcher.submit import submit
 from sift_launcher.surroundings import gather
@@ -87,7 +89,7 @@ def test_a_stopping_job_says_so_until_it_has_stopped(service, planned, until, tm
     )
     submit(planned("job", script), service)
     until((tmp_path / "ready").exists)
-    assert service.describe_training_job(TrainingJobName="job")["SecondaryStatus"] == "Training"
+    until(lambda: service.status("job")["SecondaryStatus"] == "Training")
     service.stop_training_job(TrainingJobName="job")
     assert service.describe_training_job(TrainingJobName="job")["TrainingJobStatus"] == "Stopping"
     service.stop_training_job(TrainingJobName="job")
@@ -97,8 +99,23 @@ def test_a_stopping_job_says_so_until_it_has_stopped(service, planned, until, tm
         service.stop_training_job(TrainingJobName="job")
 
 
-def test_a_job_stopped_before_it_began_never_runs(service, planned, until, tmp_path):
+class StoppedAtOnce(Standby):
+    """Gets jobs that somebody has stopped already."""
+
+    def supervise(self, record: JobRecord, lock: int) -> None:
+        record.ask("stop")
+        super().supervise(record, lock)
+
+
+def test_a_job_stopped_before_it_began_never_runs(planned, until, tmp_path):
+    service = LocalTrainingService(home=tmp_path / "state", standby=StoppedAtOnce())
     submit(planned("job", f"open({str(tmp_path / 'ran')!r}, 'w')"), service)
+    assert ended(service, "job", until)["TrainingJobStatus"] == "Stopped"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_job_is_killed_at_any_moment(service, planned, until):
+    submit(planned("job", "import time; time.sleep(600)"), service)
     service.kill_training_job(TrainingJobName="job")
     assert ended(service, "job", until)["TrainingJobStatus"] == "Stopped"
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from played_jobs import PlayedJobs
+from cli_runner import long_enough
+from played_jobs import PATIENCE_SECONDS, PlayedJobs
 
 ATTEMPT = ["Starting", "Downloading", "Training"]
 END = ["Uploading", "Completed"]
@@ -77,8 +78,14 @@ def test_two_interruptions_in_a_row_and_each_status_with_its_times(jobs: PlayedJ
     assert 1 <= job["BillableTimeInSeconds"] <= job["TrainingTimeInSeconds"]
 
 
-def test_a_job_is_interrupted_after_seconds_of_training(jobs: PlayedJobs):
-    jobs.run("import time; time.sleep(.5)", at=("0.1s",))
+def test_a_job_is_interrupted_after_seconds_of_training(jobs: PlayedJobs, tmp_path: Path):
+    go = tmp_path / "go"
+    jobs.start(
+        f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(.01)", at=("0.1s",)
+    )
+    jobs.enters("Interrupted")
+    go.touch()
+    jobs.ended()
     assert jobs.statuses() == [*ATTEMPT, "Interrupted", *ATTEMPT, *END]
 
 
@@ -130,26 +137,35 @@ def test_an_interruption_while_the_data_is_downloaded(jobs: PlayedJobs):
     assert found[-2:] == ["Stopping", "Stopped"]
 
 
-def test_a_job_that_is_stopped_within_the_notice_does_not_begin_again(jobs: PlayedJobs):
+def test_a_job_that_is_stopped_within_the_notice_does_not_begin_again(
+    jobs: PlayedJobs, tmp_path: Path
+):
+    go = tmp_path / "go"
     script = (
-        "import signal, time\n"
+        "import os, signal, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('noticed', flush=True))\n"
         "print('ready', flush=True)\n"
-        "while True: time.sleep(.01)\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(.01)\n"
     )
-    jobs.start(script, played={"notice_seconds": 1.0})
+    jobs.start(script, played={"notice_seconds": PATIENCE_SECONDS})
     jobs.prints("ready")
     jobs.service.interrupt_training_job(TrainingJobName="job")
     jobs.prints("noticed")
     jobs.service.stop_training_job(TrainingJobName="job")
+    go.touch()
     assert jobs.ended()["TrainingJobStatus"] == "Stopped"
     assert jobs.statuses() == [*ATTEMPT, "Interrupted", "Starting", "Stopping", "Stopped"]
 
 
 def test_a_job_that_waits_and_trains_too_long_is_stopped(jobs: PlayedJobs):
-    job = jobs.run("import time; time.sleep(600)", max_wait=1)
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
-    assert jobs.statuses() == [*ATTEMPT, "Stopping", "Uploading", "MaxWaitTimeExceeded"]
+    def run(seconds: int) -> bool:
+        name = f"job-{seconds}"
+        job = jobs.run("import time; time.sleep(600)", name=name, max_run=1000, max_wait=seconds)
+        assert job["TrainingJobStatus"] == "Stopped"
+        assert job["SecondaryStatus"] == "MaxWaitTimeExceeded"
+        return jobs.statuses(name) == [*ATTEMPT, "Stopping", "Uploading", "MaxWaitTimeExceeded"]
+
+    long_enough(run)
 
 
 def test_an_interruption_that_never_came_is_told_in_the_log(jobs: PlayedJobs):

@@ -13,7 +13,7 @@ import pytest
 from cli_runner import Cli
 
 FASHION = Path(__file__).parents[3] / "examples" / "fashion_mnist" / "train.py"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 600.0
 
 
 @pytest.fixture
@@ -26,10 +26,21 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     cli.end()
 
 
-def rehearse(cli: Cli, pictures: Path, name: str, *options: str) -> tuple[str, dict]:
+# Says that its third epoch is over, and goes no further on these instances.
+WAITS = """
+def print(line, say=print):
+    say(line)
+    while line.startswith("epoch 3/6"):
+        time.sleep(0.01)
+
+
+"""
+
+
+def rehearse(cli: Cli, script: str, pictures: Path, name: str, *options: str) -> tuple[str, dict]:
     """A rehearsed spot job; what it printed, and its receipt."""
     done: subprocess.CompletedProcess[str] = cli(
-        *(str(FASHION), "--instance", "ml.g5.xlarge", "--rehearse", "--spot", "--name", name),
+        *(script, "--instance", "ml.g5.xlarge", "--rehearse", "--spot", "--name", name),
         *("--data", f"train={pictures}", *options, "--", "--epochs", "6", "--threads", "1"),
     )
     assert done.returncode == 0, done.stderr
@@ -41,15 +52,17 @@ def accuracy(log: str) -> float:
 
 
 def test_a_spot_job_that_is_interrupted_ends_as_one_that_is_not(cli, pictures):
-    broken, receipt = rehearse(cli, pictures, "broken", "--rehearse-interrupt", "50%")
-    whole, unbroken = rehearse(cli, pictures, "whole")
+    body, main, call = FASHION.read_text().rpartition("if __name__")
+    waits = cli.script(body + WAITS + main + call)
+    broken, receipt = rehearse(cli, waits, pictures, "broken", "--rehearse-interrupt", "50%")
+    whole, unbroken = rehearse(cli, str(FASHION), pictures, "whole")
     assert [each["Status"] for each in cli.describe("broken")["SecondaryStatusTransitions"]] == [
         *("Starting", "Downloading", "Training", "Interrupted"),
         *("Starting", "Downloading", "Training", "Uploading", "Completed"),
     ]
     assert "epoch 1/6" in broken
     assert broken.count("epoch 6/6") == 1
-    assert re.findall(r"going on after epoch ([345])/6", broken)
+    assert re.findall(r"going on after epoch (.)/6", broken) == ["3"]
     # Six epochs over 1,200 pictures, of which half are kept, whatever was in between.
     assert [each["samples"]["seen"] for each in (receipt, unbroken)] == [7200, 7200]
     assert [each["samples"]["kept"] for each in (receipt, unbroken)] == [3600, 3600]
