@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-DEADLINE = 60.0
+DEADLINE = 240.0
 
 
 class JobTree:
@@ -29,6 +29,7 @@ class JobTree:
         self.config.mkdir(parents=True)
         self.packages = [ROOT / "entrypoints"]
         self.python = sys.executable
+        self.program = ["-m", "sift_entrypoint.train"]
 
     def script(self, source: str, name: str = "train.py") -> Path:
         path = self.code / name
@@ -64,7 +65,7 @@ class JobTree:
     @contextmanager
     def start(self, **more: str) -> Iterator[subprocess.Popen[str]]:
         process = subprocess.Popen(
-            [self.python, "-m", "sift_entrypoint.train"],
+            [self.python, *self.program],
             cwd=self.base,
             env=self.environment(**more),
             stdout=subprocess.PIPE,
@@ -84,8 +85,10 @@ class JobTree:
 
     @property
     def failure(self) -> str | None:
-        path = self.output / "failure"
-        return path.read_text() if path.exists() else None
+        try:
+            return (self.output / "failure").read_text()
+        except FileNotFoundError:
+            return None
 
     @property
     def succeeded(self) -> bool:

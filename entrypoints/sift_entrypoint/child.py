@@ -29,6 +29,8 @@ _FORWARDED = (
 )
 # How long, in seconds, processes that outlive the script may go on, and then have to end.
 _AFTERLIFE = 1.0
+# How long, in seconds, those that were killed may take: on a busy machine each has to run for it.
+_DEATH = 30.0
 _CHUNK = 64 * 1024
 # Small pieces that come faster than this, in seconds, are gathered: waking for every line of a
 # script that prints all the time would slow the script down.
@@ -49,7 +51,10 @@ class Outcome:
 
 
 class Signals:
-    """Passes the signals this process receives on to its child's process group."""
+    """Passes the signals this process receives on to its child's process group.
+
+    Once that has ended they come too late and do nothing, until another child is awaited.
+    """
 
     __slots__ = ("group", "stopped_by")
 
@@ -63,6 +68,12 @@ class Signals:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                 continue
             signal.signal(number, self._forward)
+
+    def await_another(self) -> None:
+        """The child has ended, and is not the last. Raises `Stopped` if it was told to stop."""
+        self.group = None
+        if self.stopped_by is not None:
+            raise Stopped(self.stopped_by)
 
     def _forward(self, number: int, _frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -103,10 +114,7 @@ def run(command: list[str], environment: Mapping[str, str], signals: Signals) ->
         finally:
             os.close(out[1])
             os.close(err[1])
-        try:
-            returncode = _attend(pid, wake[0], streams, strangers)
-        finally:
-            signals.group = None
+        returncode = _attend(pid, wake[0], streams, strangers)
     finally:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -154,19 +162,23 @@ def _attend(pid: int, wake: int, streams: dict[int, LineStream], strangers: set[
     reading = set(streams)
     complained = False
     returncode: int | None = None
-    warned = killed = deadline = float("inf")
+    number = signal.SIGTERM
+    ends_at = gives_up_at = float("inf")
     last_came = 0.0
     while returncode is None or reading or _orphans(strangers):
         now = time.monotonic()
-        if returncode is not None and deadline == float("inf"):
-            warned, killed, deadline = (now + _AFTERLIFE * step for step in (1, 2, 3))
-        if now >= deadline:
+        if returncode is not None and ends_at == float("inf"):
+            ends_at = now + _AFTERLIFE
+        if now >= gives_up_at:
             break
-        if now >= warned:
-            number = signal.SIGKILL if now >= killed else signal.SIGTERM
+        if now >= ends_at:
             _end(pid, strangers, number)
+            # Each step from the one before: this process, too, may have been held back.
             if number == signal.SIGTERM:
-                warned = killed
+                number, ends_at = signal.SIGKILL, time.monotonic() + _AFTERLIFE
+            elif gives_up_at == float("inf"):
+                patience = _DEATH if _orphans(strangers) else _AFTERLIFE
+                gives_up_at = time.monotonic() + patience
         # Processes that are not ours to wait for give no signal when they end: look again.
         pause = None if returncode is None else 20
         ready = poller.poll(pause)

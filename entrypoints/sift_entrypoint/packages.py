@@ -38,6 +38,7 @@ def install(
     """``pip install`` what is ``wanted`` in ``folder``. Raises `InstallError`."""
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     outcome = run(pip + wanted, variables, signals)
+    signals.await_another()
     if outcome.returncode != 0:
         raise InstallError(
             f"pip install {' '.join(wanted)} failed in {folder}: {_complaint(outcome.stderr_tail)}"

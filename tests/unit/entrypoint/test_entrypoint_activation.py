@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from entrypoint_job import ROOT, JobTree
+from entrypoint_job import DEADLINE, ROOT, JobTree
 
 CONFIG = '{"keep": 0.5}'
 # Imports "torch" too: a small module of that name, so that no test waits for the real one.
@@ -66,7 +66,7 @@ class Interpreter:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=DEADLINE,
         )
 
 

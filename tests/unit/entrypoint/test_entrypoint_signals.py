@@ -20,14 +20,14 @@ def test_a_signal_reaches_the_script_whose_exit_code_counts(
 ) -> None:
     job.script(
         f"""
-        import signal, sys
+        import signal, sys, time
         def stop(number, frame):
             print("saved a checkpoint")
             sys.exit(7)
         signal.signal({int(number)}, stop)
         open("ready", "w").close()
         while True:
-            signal.pause()
+            time.sleep(0.01)
         """
     )
     with job.start() as process:
@@ -51,12 +51,12 @@ def test_a_script_that_does_not_listen_dies_of_the_signal(job: JobTree, until: U
 def test_a_script_may_finish_its_work_after_the_signal(job: JobTree, until: Until) -> None:
     job.script(
         """
-        import signal
+        import signal, time
         stopping = []
         signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
         open("ready", "w").close()
         while not stopping:
-            signal.pause()
+            time.sleep(0.01)  # a pause would not end for a signal that came just before it
         print("finished the epoch")
         """
     )
@@ -74,10 +74,11 @@ def test_the_signal_reaches_a_shell_scripts_children(job: JobTree, until: Until)
     job.hyperparameters("train.sh")
     job.script(
         """
-        import signal
+        import os, signal, time
         signal.signal(signal.SIGTERM, lambda *_: open("heard", "w").close())
         open("ready", "w").close()
-        signal.pause()
+        while not os.path.exists("heard"):
+            time.sleep(0.01)
         """
     )
     with job.start() as process:
@@ -141,7 +142,37 @@ def test_a_process_that_outlives_the_script_neither_hangs_the_job_nor_survives_i
     assert not Path(f"/proc/{pid}").exists()
 
 
+@NEEDS_PROC
+def test_a_job_that_is_held_back_itself_ends_what_outlives_its_script(job: JobTree) -> None:
+    # Each look at its children takes it as long as all of their time together.
+    job.program = [
+        "-c",
+        "import time; from sift_entrypoint import child, train\n"
+        "child._AFTERLIFE, look = 0.01, child._children\n"
+        "child._children = lambda: time.sleep(0.05) or look()\n"
+        "raise SystemExit(train.main())",
+    ]
+    job.script(
+        """
+        import subprocess, sys
+        code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+        child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        print(child.pid)
+        """
+    )
+    done = job.run()
+    assert done.returncode == 0, done.stderr
+    assert not Path(f"/proc/{done.stdout.strip()}").exists()
+
+
 def test_what_a_late_child_prints_is_in_the_log(job: JobTree) -> None:
+    # As long as it takes: a busy machine may let a child wait for more than a job's second.
+    job.program = [
+        "-c",
+        "from sift_entrypoint import child, train\n"
+        f"child._AFTERLIFE = {DEADLINE}\n"
+        "raise SystemExit(train.main())",
+    ]
     job.script(
         """
         import os
@@ -156,12 +187,42 @@ def test_what_a_late_child_prints_is_in_the_log(job: JobTree) -> None:
     assert (done.returncode, done.stdout) == (0, "late\n")
 
 
+def test_a_signal_after_the_scripts_end_comes_too_late(job: JobTree) -> None:
+    job.program = [
+        "-c",
+        "import os; from sift_entrypoint import failure, train\n"
+        "write = failure.write_success\n"
+        "failure.write_success = lambda tree: os.kill(os.getpid(), 15) or write(tree)\n"
+        "raise SystemExit(train.main())",
+    ]
+    job.script("pass")
+    done = job.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert job.succeeded
+
+
+def test_a_signal_while_packages_are_installed_stops_the_job(job: JobTree) -> None:
+    # A pip that the signal reaches just as it is done.
+    (job.base / "pip").mkdir()
+    (job.base / "pip" / "__init__.py").touch()
+    (job.base / "pip" / "__main__.py").write_text("import os; os.kill(os.getppid(), 15)")
+    job.packages.append(job.base)
+    job.script("nothing", "requirements.txt")
+    job.script("print('ran')")
+    done = job.run()
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr.splitlines()[-1] == "sift: stopped by signal 15 before the script started"
+
+
+@NEEDS_PROC
 def test_a_signal_before_the_script_stops_the_job(job: JobTree, until: Until) -> None:
-    # The configuration is a pipe that nobody writes to: the job waits there.
+    # The configuration is a pipe that nobody writes to: the job waits there, and sleeps.
     (job.config / "hyperparameters.json").unlink()
     os.mkfifo(job.config / "hyperparameters.json")
     with job.start() as process:
         until((job.output / "data").exists)
+        stat = Path(f"/proc/{process.pid}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")
         process.terminate()
         _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 143
