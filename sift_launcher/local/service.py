@@ -93,8 +93,7 @@ class LocalTrainingService:
 
     def kill_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
         """Stops the job without the time to end by itself; its outputs are kept nonetheless."""
-        self._ask(TrainingJobName, "stop")
-        return self._ask(TrainingJobName, "kill")
+        return self._ask(TrainingJobName, "stop", "kill")
 
     def interrupt_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
         """Takes the instances of a spot job back, as of now. Raises ValidationError for one that
@@ -177,14 +176,16 @@ class LocalTrainingService:
             status["TrainingJobStatus"] = "Stopping"
         return status
 
-    def _ask(self, name: str, wish: str) -> dict[str, Any]:
+    def _ask(self, name: str, *wishes: str) -> dict[str, Any]:
         record = self._record(name)
         status = self._status(record)
         if status["TrainingJobStatus"] in ENDED:
             raise JobHasEnded(
-                f"job {name} is over ({status['TrainingJobStatus']}): there is nothing to {wish}"
+                f"job {name} is over ({status['TrainingJobStatus']}): "
+                f"there is nothing to {wishes[0]}"
             )
-        record.ask(wish)
+        for wish in wishes:
+            record.ask(wish)
         # The supervisor looks for wishes after it has said who it is: without a pid it will see it.
         if pid := record.pid():
             with suppress(ProcessLookupError):
