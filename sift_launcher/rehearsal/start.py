@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
@@ -18,7 +19,7 @@ from sift_launcher.rehearsal.files import RehearsalFiles
 from sift_launcher.rehearsal.requirements import require_moto
 
 IDLE_SECONDS = 30 * 60
-_STOP_SECONDS = 30
+_STOP_SECONDS = 90  # longer than a server takes to put away what its jobs leave
 
 # Forks before anything is imported, so that the server is nobody's child. The search path is
 # extended rather than set in the environment, which the jobs inherit.
@@ -87,7 +88,8 @@ def stop_server() -> bool:
     if found is None or not found[0].is_alive():
         return False
     pid = found[1]
-    os.kill(pid, SIGTERM)
+    with suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(pid, SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while files.is_served():
         if time.monotonic() > deadline:
