@@ -51,7 +51,7 @@ class StandInAws:
         import urllib.request
 
         request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
-        urllib.request.urlopen(request, timeout=30).close()
+        urllib.request.urlopen(request, timeout=120).close()
 
 
 @contextmanager

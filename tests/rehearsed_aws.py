@@ -18,7 +18,7 @@ from cli_runner import wait_until
 from sift_launcher.rehearsal.endpoint import Endpoint
 from sift_launcher.rehearsal.start import ensure_server, stop_server
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 BUCKET = "sagemaker-us-east-1-123456789012"
 ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
 GROUP = "/aws/sagemaker/TrainingJobs"

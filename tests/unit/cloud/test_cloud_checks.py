@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import json
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,7 +101,7 @@ def checked(
     request: dict[str, Any] = REQUEST,
     cloud: Cloud = CLOUD,
     clients: Clients | None = None,
-    patience_seconds: float = 20,
+    patience_seconds: float = 240,
 ) -> tuple[str, ...]:
     plan: Any = SimpleNamespace(request=request)
     return preflight(plan, cloud, clients or Clients(), patience_seconds)
@@ -650,7 +649,7 @@ def test_everything_is_asked_at_once():
         ("sagemaker", "DescribeTrainingJob"),
         ("service-quotas", "ListServiceQuotas"),
     ]
-    together = threading.Barrier(len(operations), timeout=20)
+    together = threading.Barrier(len(operations), timeout=120)
     first = threading.Lock()
     seen: set[str] = set()
 
@@ -673,15 +672,17 @@ def test_everything_is_asked_at_once():
 
 
 def test_an_answer_that_does_not_come_is_noted_and_not_waited_for():
-    never = threading.Event()
+    never, answered = threading.Event(), threading.Event()
     clients = real()
+
+    def answer(**_: object) -> None:
+        never.wait(120)
+        answered.set()
+
     clients("service-quotas").meta.events.register_first(
-        "before-parameter-build.service-quotas.ListServiceQuotas",
-        lambda **_: never.wait(30) and None,
+        "before-parameter-build.service-quotas.ListServiceQuotas", answer
     )
-    start = time.monotonic()
     notes = checked(clients=clients, patience_seconds=1)
-    took = time.monotonic() - start
+    assert not answered.is_set()
     never.set()
     assert "not checked: the quota: AWS did not answer in time" in notes
-    assert took < 15

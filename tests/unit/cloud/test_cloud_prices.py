@@ -50,7 +50,7 @@ def stub_list(clients: StubbedClients, *products: str, service: str = "AmazonSag
 
 
 def prices(spec: JobSpec, clients: Clients, now: float = NOON) -> tuple[Prices | None, str]:
-    return ask_prices(spec, clients, now).answer(10)
+    return ask_prices(spec, clients, now).answer(120)
 
 
 def test_the_price_of_a_training_hour_is_found_among_the_others():
@@ -142,7 +142,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for():
     never = threading.Event()
     clients = StubbedClients()
     clients("pricing").meta.events.register_first(
-        "before-call.pricing.GetProducts", lambda **_: never.wait(20)
+        "before-call.pricing.GetProducts", lambda **_: never.wait(120)
     )
     answer = ask_prices(SPEC, clients, NOON).answer(0.1)
     never.set()
@@ -235,10 +235,10 @@ def test_a_market_that_answers_late_costs_the_estimate_alone():
     clients = spot_clients("0.4")
     clients("ec2").meta.events.register_first(
         "before-parameter-build.ec2.DescribeSpotPriceHistory",
-        lambda **_: never.wait(20) and None,
+        lambda **_: never.wait(240) and None,
     )
     asked = ask_prices(SPOT, clients, NOON)
-    wait_until(lambda: asked.known() is not None, 20)
+    wait_until(lambda: asked.known() is not None, 120)
     answer = asked.answer(0)
     never.set()
     assert answer == (PRICE, "")

@@ -286,7 +286,7 @@ def test_a_watch_never_waits_and_tells_the_end_with_all_of_the_log(aws: StandInA
     ask = watched.sagemaker.describe_training_job
 
     def slow(**request: Any) -> Any:
-        answers.wait(10)
+        answers.wait(120)
         return ask(**request)
 
     watched.sagemaker.describe_training_job = slow
@@ -317,7 +317,7 @@ def test_a_watch_that_is_closed_asks_nothing_more(aws: StandInAws):
     watched = Watched(aws, described("Training"))
     watch = watched.job.watch()
     watch.close()
-    watch._thread.join(5)
+    watch._thread.join(120)
     assert not watch._thread.is_alive()
 
 
@@ -327,8 +327,12 @@ class Wire:
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
         self._open: list[socket.socket] = []
-        self._listener = self._listen(("127.0.0.1", 0))
-        self.address = self._listener.getsockname()
+        # Bound as long as the wire lasts: while it is cut, nobody else gets its port.
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind(("127.0.0.1", 0))
+        self.address = self._port.getsockname()
+        self.mend()
 
     def cut(self) -> None:
         for each in (self._listener, *self._open):
@@ -339,12 +343,12 @@ class Wire:
         self._open.clear()
 
     def mend(self) -> None:
-        self._listener = self._listen(self.address)
+        self._listener = socket.create_server(self.address)
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
-    def _listen(self, address: tuple[str, int]) -> socket.socket:
-        listener = socket.create_server(address)
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-        return listener
+    def end(self) -> None:
+        self.cut()
+        self._port.close()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -373,7 +377,7 @@ def test_a_wire_that_is_cut_while_a_job_is_followed_loses_no_line(aws: StandInAw
 
     def look_until(seen: Callable[[], bool]) -> None:
         nonlocal content
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not seen():
             assert time.monotonic() < deadline
             watch.status()
@@ -388,6 +392,6 @@ def test_a_wire_that_is_cut_while_a_job_is_followed_loses_no_line(aws: StandInAw
     wire.mend()
     look_until(lambda: content == b"one\ntwo\n")
     watch.close()
-    wire.cut()
+    wire.end()
     assert notices[0].startswith("the connection is lost (")
     assert notices[1] == "the connection is back"
