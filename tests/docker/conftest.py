@@ -12,14 +12,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli_runner import Cli, wait_until
-from docker.errors import NotFound
+from container_run import remove
 
 from sift_launcher.engine import LABEL, connect
 from sift_launcher.errors import EngineUnavailable
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 BASE = "sift-base:bookworm"
 IMAGE = "sift-training:test"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 600.0
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[DockerClient]:
     """A client of the engine; without one the test is skipped, and in CI a skip is a failure."""
     try:
-        client = connect()
+        client = connect(PATIENCE_SECONDS)
     except EngineUnavailable as error:
         pytest.skip(str(error))
     yield client
@@ -122,13 +121,10 @@ class _Ours:
         return sorted(thing.name for thing in (*self.containers, *self.networks))
 
     def remove(self) -> None:
-        """A job that was killed a moment ago may be removing them itself."""
         for container in self.containers:
-            with suppress(NotFound):
-                container.remove(force=True, v=True)
+            remove(container, force=True, v=True)
         for network in self.networks:
-            with suppress(NotFound):
-                network.remove()
+            remove(network)
 
 
 def _ours(engine: DockerClient, state: Path) -> _Ours:

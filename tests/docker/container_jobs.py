@@ -5,32 +5,29 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cli_runner import wait_until
+
 from sift_launcher.errors import JobHasEnded
 from sift_launcher.local.machine import MachineShare
 from sift_launcher.local.service import LocalTrainingService
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 600.0
 
 
 def wait(condition: Callable[[], Any]) -> Any:
     """What `condition` gives once that is something; gives up loudly."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return found
+    return wait_until(condition, PATIENCE_SECONDS)
 
 
 class ContainerJobs:
     """The service of one state folder; every script is a job's only file."""
 
-    def __init__(self, root: Path, image: str, stop_seconds: float = 30.0) -> None:
+    def __init__(self, root: Path, image: str, stop_seconds: float = PATIENCE_SECONDS) -> None:
         self.root = root
         self.image = image
         self.service = LocalTrainingService(root / "state", stop_seconds)
@@ -44,7 +41,7 @@ class ContainerJobs:
         count: int = 1,
         instance: str = "local",
         share: MachineShare | None = None,
-        stop_seconds: float = 30.0,
+        stop_seconds: float = PATIENCE_SECONDS,
         max_run: int = 600,
         parameters: Mapping[str, str] | None = None,
         channels: Mapping[str, Path] | None = None,

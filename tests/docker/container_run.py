@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli_runner import wait_until
+from docker.errors import APIError, NotFound
 from entrypoint_job import DEADLINE, JobTree
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
+    from docker.models.networks import Network
 
 NOBODY = 54321  # a user that no image knows
 # A training script that knows nothing of us: 1,024 samples in 64 steps at four epochs.
@@ -54,7 +57,22 @@ def started(engine: DockerClient, image: str, **options: Any) -> Iterator[Contai
         container.start()
         yield container
     finally:
-        container.remove(force=True, v=True)
+        remove(container, force=True, v=True)
+
+
+def remove(thing: Container | Network, **options: Any) -> None:
+    """A busy engine refuses to remove what it has not seen die, or let go, yet."""
+
+    def is_gone() -> bool:
+        try:
+            thing.remove(**options)
+        except NotFound:
+            return True  # somebody else has removed it meanwhile
+        except APIError:
+            return False
+        return True
+
+    wait_until(is_gone, DEADLINE)
 
 
 def ended(container: Container) -> Ended:

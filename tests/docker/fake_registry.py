@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(200, "application/octet-stream", content)
             self.wfile.write(content[:half])
             self.registry.stalled.set()
-            self.registry.go_on.wait(60)
+            self.registry.go_on.wait()
             self.close_connection = True
             return
         self._send(200, "application/octet-stream", content)

@@ -16,7 +16,7 @@ import pytest
 
 UID = 12345
 _CLIENT = (
-    *("container_jobs", "sift_launcher", "sift_entrypoint", "smart_sifting"),
+    *("container_jobs", "cli_runner", "sift_launcher", "sift_entrypoint", "smart_sifting"),
     *("docker", "requests", "urllib3", "charset_normalizer", "certifi", "idna", "click"),
 )
 

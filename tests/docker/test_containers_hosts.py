@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from container_jobs import ContainerJobs, of_state
@@ -71,12 +73,12 @@ if here == "algo-1":
         peer, address = server.accept()
         print("heard", peer.recv(99).decode(), address[0] == socket.gethostbyname("algo-2"))
 else:
-    for _ in range(100):
+    while True:  # until it listens
         try:
             with socket.create_connection(("algo-1", 7777)) as to:
                 to.send(b"algo-2")
                 break
-        except ConnectionRefusedError:
+        except OSError:
             time.sleep(.05)
 """
 
@@ -91,40 +93,64 @@ def test_hosts_reach_each_other_by_name_and_two_jobs_do_not_meet(jobs):
 
 FAILS_ON_2 = """
 import os, signal, time
+def wait_for(word):
+    while not os.path.exists("/opt/ml/input/data/words/" + word): time.sleep(.01)
 here = os.environ["SM_CURRENT_HOST"]
 open("/opt/ml/model/of", "w").write(here)
 if here == "algo-2":
+    wait_for("fail")
     raise ValueError("bad sample 17")
 {first}
 """
 
 
-def test_one_host_fails_and_the_other_ends_by_itself(jobs):
-    script = FAILS_ON_2.format(first="time.sleep(1); raise ConnectionError('Connection reset')")
-    job = jobs.run(script, count=2)
+@pytest.fixture
+def fail(jobs) -> Callable[..., Path]:
+    """Starts a job whose second host fails once its first one has said something; returns the
+    folder of the words that the hosts wait for."""
+
+    def start(first: str, said: str, **options: Any) -> Path:
+        words = jobs.root / "words"
+        words.mkdir()
+        jobs.start(FAILS_ON_2.format(first=first), count=2, channels={"words": words}, **options)
+        jobs.prints(said)
+        (words / "fail").touch()
+        return words
+
+    return start
+
+
+def test_one_host_fails_and_the_other_ends_by_itself(jobs, fail):
+    first = "print('lost', flush=True)\nwait_for('end')\nraise ConnectionError('Connection reset')"
+    words = fail(first, "lost")
+    jobs.prints("bad sample 17", "algo-2")
+    (words / "end").touch()
+    job = jobs.ended()
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"].startswith("algo-2: ValueError: bad sample 17\nexit code 1")
     assert jobs.packed()["of"] == "algo-1"
     assert jobs.packed("algo-2/model.tar.gz")["of"] == "algo-2"
 
 
-def test_one_host_fails_and_the_other_which_waits_for_it_is_stopped(jobs):
+def test_one_host_fails_and_the_other_which_waits_for_it_is_stopped(jobs, fail):
     first = (
         "signal.signal(signal.SIGTERM, lambda *_: (print('told to stop'), os._exit(0)))\n"
         "print('waiting', flush=True)\ntime.sleep(600)"
     )
-    job = jobs.run(FAILS_ON_2.format(first=first), count=2, stop_seconds=2)
+    fail(first, "waiting")
+    job = jobs.ended()
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"].startswith("algo-2: ValueError: bad sample 17")
     assert jobs.log("algo-1") == "waiting\ntold to stop\n"
 
 
-def test_one_host_fails_and_the_other_which_hangs_is_killed(jobs):
+def test_one_host_fails_and_the_other_which_hangs_is_killed(jobs, fail):
     first = (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('hanging', flush=True)\n"
         "time.sleep(600)"
     )
-    job = jobs.run(FAILS_ON_2.format(first=first), count=2, stop_seconds=1)
+    fail(first, "hanging", stop_seconds=1)
+    job = jobs.ended()
     assert job["FailureReason"].startswith("algo-2: ValueError: bad sample 17")
     assert jobs.log("algo-1").startswith("hanging\n")
     assert jobs.packed()["of"] == "algo-1"

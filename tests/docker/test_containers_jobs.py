@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from container_jobs import ContainerJobs, of_state
+from container_jobs import ContainerJobs, of_state, wait
 
 from sift_launcher.errors import DeviceUnavailable, ImageUnfit, OptionError, ValidationError
 from sift_launcher.local.machine import MachineShare
@@ -248,7 +248,7 @@ def test_two_jobs_at_once_have_nothing_to_do_with_each_other(jobs):
         jobs.prints("at it", name=name)
     (go / "one").touch()
     assert "exit code 4" in jobs.ended("one")["FailureReason"]
-    assert jobs.service.status("two")["SecondaryStatus"] == "Training"
+    wait(lambda: jobs.service.status("two")["SecondaryStatus"] == "Training")
     (go / "two").touch()
     assert jobs.ended("two")["TrainingJobStatus"] == "Completed"
     assert [jobs.packed(name=name)["name"] for name in ("one", "two")] == ["one", "two"]

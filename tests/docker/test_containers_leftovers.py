@@ -12,7 +12,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from container_jobs import ContainerJobs, of_state, wait
+from container_jobs import PATIENCE_SECONDS, ContainerJobs, of_state, wait
 
 pytestmark = pytest.mark.docker
 
@@ -70,7 +70,7 @@ def test_a_sweep_leaves_running_jobs_and_other_state_folders_alone(jobs, engine,
         kill_supervisor(other)
         jobs.run("print(1)", name="next")
         assert len(of_state(engine, other.root / "state")) == 1
-        assert jobs.service.status("job")["SecondaryStatus"] == "Training"
+        wait(lambda: jobs.service.status("job")["SecondaryStatus"] == "Training")
         assert len(of_state(engine, jobs.root / "state")) == 1
     finally:
         other.end()
@@ -126,10 +126,11 @@ class OwnEngine:
     def end(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(60)
+            self._process.wait(PATIENCE_SECONDS)
         self._process = None
         for pid in processes(str(self._root).encode(), "cmdline"):  # shims, which outlive it
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self.client is not None:
             self.client.close()
         self.client = None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from container_run import NOBODY, ended, lay_out, on, started
+from container_run import NOBODY, ended, lay_out, on, remove, started
 from entrypoint_job import JobTree
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ dist.destroy_process_group()
 def network(engine: DockerClient) -> Iterator[str]:
     made = engine.networks.create(f"hosts-{uuid.uuid4().hex[:8]}", driver="bridge")
     yield str(made.name)
-    made.remove()
+    remove(made)
 
 
 def host(engine: DockerClient, base: Path, name: str, network: str) -> tuple[JobTree, Any]:

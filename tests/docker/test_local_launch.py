@@ -197,7 +197,7 @@ def test_a_second_ctrl_c_kills_a_job_that_does_not_stop(
     interrupt(process)
     assert process.stdout.readline() == "asked\n"
     interrupt(process)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=cli.patience_seconds)
     assert process.returncode == 130
     assert err.splitlines()[-1].startswith("job job was stopped; its outputs are in ")
     with tarfile.open(cli.results("job") / "model.tar.gz") as model:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_runner import POLITE, Cli
+from cli_runner import POLITE, Cli, long_enough
 
 pytestmark = pytest.mark.docker
 
@@ -137,13 +138,12 @@ JOBS = {
         status=("Failed", "Failed"),
         reason="ModuleNotFoundError: No module named 'nowhere'",
     ),
-    "out of time": Job(
-        WRITE + "import time\nwhile True: time.sleep(.05)",
-        ("--no-sift", "--max-run", "2"),
-        code=1,
-        status=("Stopped", "MaxRuntimeExceeded"),
-    ),
 }  # fmt: skip
+OUT_OF_TIME = Job(
+    WRITE + "import time\nprint('written', flush=True)\nwhile True: time.sleep(.05)",
+    code=1,
+    status=("Stopped", "MaxRuntimeExceeded"),
+)
 
 
 @dataclass(frozen=True)
@@ -164,17 +164,41 @@ class Seen:
 
 
 @pytest.fixture
-def places(cli: Cli, image: str, tmp_path: Path) -> list[tuple[Cli, list[str]]]:
+def places(cli: Cli, image: str, tmp_path: Path) -> Iterator[list[tuple[Cli, list[str]]]]:
     """The process and the container: a project and a state folder each, and how to ask for it."""
     process = Cli(tmp_path / "process", tmp_path / "process-state", cli.patience_seconds)
     process.project.mkdir()
-    return [(process, []), (cli, ["--instance", "local", "--image", image])]
+    yield [(process, []), (cli, ["--instance", "local", "--image", image])]
+    process.end()
 
 
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_is_the_same_in_both_places(places, name: str):
     job = JOBS[name]
     process, container = (seen(cli, place, job) for cli, place in places)
+    check(job, process, container)
+
+
+def test_a_job_that_is_out_of_time_is_the_same_in_both_places(places):
+    def run(seconds: int) -> bool:
+        job = replace(OUT_OF_TIME, options=("--no-sift", "--max-run", str(seconds)))
+        try:
+            process, container = (seen(cli, place, job) for cli, place in places)
+        except FileNotFoundError:  # it was stopped before it could leave anything
+            return False
+        finally:
+            for cli, _ in places:
+                for folder in (cli.record("job"), cli.results("job").parent):
+                    shutil.rmtree(folder, ignore_errors=True)
+        if not process.log == container.log == "written\n":
+            return False
+        check(job, process, container)
+        return True
+
+    long_enough(run, 2)
+
+
+def check(job: Job, process: Seen, container: Seen) -> None:
     assert container == process
     assert (process.code, process.status) == (job.code, job.status)
     if job.reason:

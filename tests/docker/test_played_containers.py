@@ -63,15 +63,29 @@ def test_two_hosts_get_disjoint_shares_which_they_can_only_read(jobs: PlayedJobs
     assert jobs.keys("job/checkpoints/") == ["job/checkpoints/algo-1", "job/checkpoints/algo-2"]
 
 
+# The first host says that half is done once the second one has got as far.
 SPOT = """
-import os, signal, time
+import os, signal, socket, time
 from pathlib import Path
+def meet():
+    if os.environ["SM_CURRENT_HOST"] == "algo-1":
+        with socket.create_server(("", 7777)) as server:
+            server.accept()[0].close()
+        return
+    while True:
+        try:
+            return socket.create_connection(("algo-1", 7777)).close()
+        except OSError:
+            time.sleep(.05)
 kept = Path("/opt/ml/checkpoints/epoch")
 signal.signal(signal.SIGTERM, lambda *_: (print("told to stop", flush=True), os._exit(0)))
 begin = int(kept.read_text()) if kept.exists() else 0
 for epoch in range(begin + 1, 5):
     kept.write_text(str(epoch))
-    print(os.environ["SM_CURRENT_HOST"], f"epoch {epoch}/4", flush=True)
+    told = os.environ["SM_CURRENT_HOST"] + f" epoch {epoch}/4"
+    if epoch == 2 and told.startswith("algo-1"): meet()
+    print(told, flush=True)
+    if epoch == 2 and told.startswith("algo-2"): meet()
     while epoch == 2: time.sleep(.01)
 """
 

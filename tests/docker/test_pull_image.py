@@ -185,9 +185,9 @@ def test_ctrl_c_ends_a_pull(cli: Cli, engine: DockerClient, registry: Registry, 
     registry.stalls = True
     name = add("slow", architecture=traits(engine).architecture, layers=[os.urandom(300_000)])
     process = cli.start("train.py", "--instance", "local", "--image", name)
-    assert registry.stalled.wait(60)
+    assert registry.stalled.wait(cli.patience_seconds)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=cli.patience_seconds)
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == f"pulling image {name} was interrupted; nothing was started"

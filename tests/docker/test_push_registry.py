@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import urllib.request
 from base64 import b64encode
 
 import pytest
+from cli_runner import wait_until
 
 from sift_launcher.errors import PushFailed
 from sift_launcher.image.push import Login, push
 
 pytestmark = pytest.mark.docker
+
+PATIENCE_SECONDS = 600.0
 
 # What `htpasswd -B` makes of the user AWS and the password "token".
 _USERS = "AWS:$2b$04$ECXWpwIbsQ5v1SbUuNfouenex1/CawVGWLjJjtSTRv.NTvEAvdRSS\n"
@@ -29,13 +32,10 @@ def registry(tmp_path_factory):
         pytest.skip("there is no docker-registry: apt-get install docker-registry")
     folder = tmp_path_factory.mktemp("registry")
     (folder / "users").write_text(_USERS)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
     settings = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": host},
+        "http": {"addr": "127.0.0.1:0"},
         "auth": {"htpasswd": {"realm": "here", "path": str(folder / "users")}},
     }
     (folder / "settings.yml").write_text(json.dumps(settings))
@@ -43,9 +43,14 @@ def registry(tmp_path_factory):
         process = subprocess.Popen(
             [program, "serve", str(folder / "settings.yml")], stdout=log, stderr=log
         )
-    yield host
-    process.terminate()
-    process.wait(timeout=30)
+    try:
+        # It chooses a free port, and says in its log which.
+        listens = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+        found = wait_until(lambda: listens.search((folder / "log").read_text()), PATIENCE_SECONDS)
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 def ask(host, path):
@@ -54,7 +59,7 @@ def ask(host, path):
         f"http://{host}/v2/{path}", headers={"Authorization": f"Basic {token}"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return json.load(answer)
     except OSError:
         return None
