@@ -58,9 +58,8 @@ def test_the_request_is_the_one_that_the_command_sends(machine):
     from sift_launcher.plan import plan
     from sift_launcher.surroundings import gather
 
-    estimator(hyperparameters={"epochs": 2}, sift_config={"keep": 0.25}).fit(
-        wait=False, job_name="digits"
-    )
+    trained = estimator(hyperparameters={"epochs": 2}, sift_config={"keep": 0.25})
+    trained.fit(wait=False, job_name="digits")
     spec = JobSpec(
         "train.py",
         source_dir=Path("src"),
@@ -69,7 +68,7 @@ def test_the_request_is_the_one_that_the_command_sends(machine):
         name="digits",
     )
     assert request_of("digits") == plan(spec, gather(spec)).request
-    LocalTrainingService().stop_training_job(TrainingJobName="digits")
+    trained.latest_training_job.wait(logs="None")
 
 
 def test_a_job_that_is_not_waited_for_is_waited_for_later(machine, capsys):
@@ -84,7 +83,7 @@ def test_a_job_that_is_not_waited_for_is_waited_for_later(machine, capsys):
 
 
 def test_a_job_is_stopped(machine):
-    Path("src/train.py").write_text("import time\ntime.sleep(60)\n")
+    Path("src/train.py").write_text("import time\ntime.sleep(600)\n")
     trained = estimator()
     trained.fit(wait=False)
     trained.latest_training_job.stop()
@@ -186,10 +185,11 @@ def test_a_request_that_is_refused_leaves_nothing_behind(machine):
     with pytest.raises(ValidationError, match="a_b"):
         estimator().fit(job_name="a_b")
     assert not (machine / "sift-output").exists()
-    estimator().fit(wait=False, job_name="digits")
+    trained = estimator()
+    trained.fit(wait=False, job_name="digits")
     with pytest.raises(ResourceInUse, match="digits"):
         estimator().fit(job_name="digits")
-    LocalTrainingService().stop_training_job(TrainingJobName="digits")
+    trained.latest_training_job.wait(logs="None")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sift_launcher.local.checkpoint_sync import CheckpointSync, restore
 from sift_launcher.local.fetch import Fetcher
 
 URI = "s3://bucket/job/checkpoints"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -91,11 +92,18 @@ def test_what_a_killed_job_was_writing_leaves_the_last_whole_file_in_place(s3, f
 
 def test_what_a_job_was_writing_that_died_by_itself_is_not_put_either(s3, folder):
     sync = CheckpointSync(s3, URI, [folder])
+    putting = threading.Event()
+
+    def hold(**_: object) -> None:
+        putting.set()
+        until(lambda: sync._is_over)  # no look between the job's end and that it is known
+
+    s3.meta.events.register("before-call.s3.PutObject", hold)
     with sync, (folder / "1.pt").open("wb") as file:
         file.write(b"ha")
         file.flush()
         (folder / "other").write_bytes(b"x")
-        until(lambda: "other" in kept(s3))
+        assert putting.wait(PATIENCE_SECONDS)
     sync.finish(orderly=False)
     assert kept(s3) == {"other": b"x"}
 

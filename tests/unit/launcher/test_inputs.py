@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,17 @@ def test_what_is_not_there_is_told(s3, tmp_path: Path, uri: str, told: str):
 def test_nothing_more_is_fetched_once_the_job_is_called_off(s3, tmp_path: Path):
     for number in range(30):
         s3.put_object(Bucket="bucket", Key=f"many/{number:02}", Body=b"x")
-    asked: list[object] = []
-    s3.meta.events.register("before-call.s3.GetObject", lambda **more: asked.append(more))
+    asked, called_off = threading.Event(), threading.Event()
+
+    def answer_late(**_: object) -> None:
+        asked.set()
+        called_off.wait(120)
+
+    s3.meta.events.register("before-call.s3.GetObject", answer_late)
 
     def check() -> None:
-        if asked:
+        if asked.is_set():
+            called_off.set()
             raise CutShort(Halt("Stopped", 1.0))
 
     with pytest.raises(CutShort):
