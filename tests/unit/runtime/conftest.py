@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ from smart_sifting.sift_config.job_config import SiftConfig
 def discover() -> Iterator[Callable[..., JobReport]]:
     """Starts discovery in this process; torch has its own methods back afterwards."""
     undo: list[Callable[[], None]] = []
+    # What is decided by a clock must not depend on what else the machine is doing.
+    clock = count().__next__
 
     def start(keep: float = 0.5, source: str = "forward", **config: Any) -> JobReport:
-        report = JobReport(None, keep)
+        report = JobReport(None, keep, clock=lambda: clock() / 1000)
         made: list[Discoverer] = []
 
         def make(plain_length: Callable[[Any], int]) -> Discoverer:

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,15 @@ def dropout_net() -> nn.Module:
 
 @contextmanager
 def process(folder: Path, keep: float = 0.5, **settings: Any) -> Iterator[JobReport]:
-    """What one process of a job has: its report, its keeper, its hooks on torch."""
+    """What one process of a job has: its report, its keeper, its hooks on torch.
+
+    Its clock is its own: a real one decides, with the machine's other work, which states are kept.
+    """
     config = SiftConfig(keep=keep, **settings)
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
-    report = JobReport(folder / "output", keep)
+    clock = count().__next__
+    report = JobReport(folder / "output", keep, clock=lambda: clock() / 1000)
     discoverers: list[Discoverer] = []
 
     def make_discoverer(plain_length: Callable[[Any], int]) -> Discoverer:

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def keeper(folder: Path, tmp_path: Path) -> Iterator[Keeper]:
-    report = JobReport(tmp_path / "output", 0.5)
+    clock = count().__next__
+    report = JobReport(tmp_path / "output", 0.5, clock=lambda: clock() / 1000)
     report.meter.batches_given = 1
     patched = patch(folder, lambda save, load: Keeper(folder, report, None, save, load))
     yield patched.keeper()
@@ -105,7 +107,7 @@ def test_a_script_that_saves_buffers_all_the_time_is_not_slowed_down(keeper, fol
     (folder / "used").touch()
     for n in range(100):
         torch.save({"n": n}, io.BytesIO())
-    assert len(states(folder)) < 50
+    assert 1 <= len(states(folder)) <= 3
 
 
 def test_permissions_are_those_there_would_have_been(keeper, folder):

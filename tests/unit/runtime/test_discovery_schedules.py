@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
+import pytest
 import torch
 from torch.optim.lr_scheduler import (
     ChainedScheduler,
@@ -16,9 +15,13 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from smart_sifting.discovery.schedules import positions, stretch
+from smart_sifting.discovery.schedules import Positions, positions, stretch
 
-START: WeakKeyDictionary[LRScheduler, int] = WeakKeyDictionary()
+
+@pytest.fixture
+def start() -> Positions:
+    """Where other tests' schedulers stand, which may be there until a garbage collection."""
+    return positions()
 
 
 def optimizer() -> torch.optim.SGD:
@@ -32,9 +35,9 @@ def stepped(scheduler: LRScheduler, calls: int) -> LRScheduler:
     return scheduler
 
 
-def test_a_schedule_for_half_of_the_batches_takes_every_second_step() -> None:
+def test_a_schedule_for_half_of_the_batches_takes_every_second_step(start: Positions) -> None:
     scheduler = stepped(LambdaLR(optimizer(), lambda step: 1 - step / 60), 12)
-    assert stretch(told=30, true=60, before=START, passes=1) == 1
+    assert stretch(told=30, true=60, before=start, passes=1) == 1
     seen = []
     for _ in range(120 - 12):
         stepped(scheduler, 1)
@@ -44,9 +47,9 @@ def test_a_schedule_for_half_of_the_batches_takes_every_second_step() -> None:
     assert seen[-1] == 60
 
 
-def test_a_schedule_for_twice_the_batches_takes_two_steps_at_once() -> None:
+def test_a_schedule_for_twice_the_batches_takes_two_steps_at_once(start: Positions) -> None:
     scheduler = stepped(LinearLR(optimizer(), 1.0, 0.0, total_iters=120), 12)
-    assert stretch(told=60, true=30, before=START, passes=1) == 1
+    assert stretch(told=60, true=30, before=start, passes=1) == 1
     stepped(scheduler, 1)
     assert scheduler.last_epoch == 26
     stepped(scheduler, 60 - 13)
@@ -54,33 +57,33 @@ def test_a_schedule_for_twice_the_batches_takes_two_steps_at_once() -> None:
     assert scheduler.get_last_lr() == [0.0]
 
 
-def test_a_schedule_that_steps_by_the_epoch_is_left_alone() -> None:
+def test_a_schedule_that_steps_by_the_epoch_is_left_alone(start: Positions) -> None:
     by_epoch = stepped(StepLR(optimizer(), 1), 1)
-    assert stretch(told=30, true=60, before=START, passes=1) == 0
+    assert stretch(told=30, true=60, before=start, passes=1) == 0
     stepped(by_epoch, 5)
     assert by_epoch.last_epoch == 6
 
 
-def test_schedules_inside_another_are_stepped_by_it_alone() -> None:
+def test_schedules_inside_another_are_stepped_by_it_alone(start: Positions) -> None:
     inner = optimizer()
     warm, hold = LinearLR(inner, 0.1, 1.0, total_iters=10), ConstantLR(inner, 1.0)
     scheduler = stepped(SequentialLR(inner, [warm, hold], milestones=[10]), 4)
-    assert stretch(told=30, true=60, before=START, passes=1) == 1
+    assert stretch(told=30, true=60, before=start, passes=1) == 1
     stepped(scheduler, 16)
     assert scheduler.last_epoch == 10
 
 
-def test_a_plateau_schedule_is_left_alone() -> None:
+def test_a_plateau_schedule_is_left_alone(start: Positions) -> None:
     plateau = ReduceLROnPlateau(optimizer())
     for _ in range(5):
         plateau.step(1.0)
-    assert stretch(told=30, true=60, before=START, passes=1) == 0
+    assert stretch(told=30, true=60, before=start, passes=1) == 0
 
 
-def test_a_fitted_schedule_saves_the_state_that_it_saved_before() -> None:
+def test_a_fitted_schedule_saves_the_state_that_it_saved_before(start: Positions) -> None:
     scheduler = stepped(StepLR(optimizer(), 5), 12)
     before = set(scheduler.state_dict())
-    assert stretch(told=30, true=60, before=START, passes=1) == 1
+    assert stretch(told=30, true=60, before=start, passes=1) == 1
     assert set(scheduler.state_dict()) == before
 
 

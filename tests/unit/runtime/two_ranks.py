@@ -17,7 +17,7 @@ def join_group(rank: int, folder: str, world_size: int = 2) -> None:
         f"file://{folder}/store",
         rank=rank,
         world_size=world_size,
-        timeout=timedelta(seconds=60),
+        timeout=timedelta(minutes=5),
     )
 
 
