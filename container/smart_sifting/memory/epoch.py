@@ -73,13 +73,13 @@ class MemoryEpoch:
         if self._given >= self._to_give:
             # What the workers had loaded beyond it is not for the script.
             self._see(self._to_see, -(-self._to_see // self._batch_size))
-            self.close()
+            self._close(at_end=True)
             raise StopIteration
         start = self._meter.clock()
         try:
             batch = next(self._source)
         except StopIteration:
-            self.close()
+            self._close(at_end=True)
             raise
         now = self._meter.clock()
         self._meter.data_seconds += now - start
@@ -94,15 +94,18 @@ class MemoryEpoch:
 
     def close(self) -> None:
         """The script has left the loop, or come to its end."""
-        if self._closed:
-            return
-        self._closed = True
-        self._sifter.settle_epoch(complete=self._given >= self._to_give)
-        self._meter.epoch_ended()
+        self._close(at_end=False)
 
     def abandon(self) -> None:
         """Nothing of this epoch is held back."""
         self.close()
+
+    def _close(self, *, at_end: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._sifter.end_epoch(complete=self._given >= self._to_give, at_end=at_end)
+        self._meter.epoch_ended()
 
     def _count(self, samples: int) -> None:
         self._given += samples

@@ -24,11 +24,12 @@ from smart_sifting.memory.source import Indices, Source
 from smart_sifting.memory.step_losses import StepLosses
 from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.meter import Meter
+from smart_sifting.ranks import world_size
 from smart_sifting.sift_config.job_config import VISITS_AUTO, SiftConfig
 
 Integers = NDArray[np.integer]
 
-_NOTHING: Integers = np.empty(0, np.int64)
+_NOTHING: Indices = np.empty(0, np.int64)
 
 # Steps whose losses wait on their device: an accelerator is not kept waiting for each of them.
 STEPS_TOGETHER = 64
@@ -88,7 +89,7 @@ class MemorySifter:
         self._trained_here = False
         # Of the running epoch: the samples that were given before anything was chosen; how many a
         # restored sampler does not give again; how many are still to come.
-        self._whole = np.empty(0, np.int64)
+        self._whole = _NOTHING
         self._behind = self._to_come = 0
         self._asks_classes = True
         # Of the running epoch: what the sampler offers, and what is given of it.
@@ -139,9 +140,10 @@ class MemorySifter:
         return max(0, self.config.sift_delay - self._settled_steps)
 
     def begin_epoch(self, samples: int, shown: int) -> None:
-        """Settle the last epoch, unless this one has begun already and nothing was trained.
+        """Settle the last epoch, unless that is done, or this one has begun already and nothing
+        was trained.
 
-        A collective where there are several ranks: all begin their epochs together.
+        A collective where there is something to settle and there are several ranks.
 
         Args:
             samples: in the data set.
@@ -150,11 +152,8 @@ class MemorySifter:
         self._flush()
         self._trained.begin_pass()
         if self._at_start is None or self._trained_here:
-            given = np.concatenate(self._given) if self._given else np.empty(0, np.int64)
-            self._choice.settle(self._memory, given, self._shown)
-            self._learn_regime(len(given))
-            self._whole = np.empty(0, np.int64)
-            self._at_start = self._choice.state_dict()
+            self._settle()
+        self.steps = self._settled_steps  # a look at a batch was none
         if samples != len(self._memory):
             self._memory.grow(samples)
         # Classes do not change: once all are known, or there are none, there is nothing to ask.
@@ -164,7 +163,7 @@ class MemorySifter:
 
     def chooser(self, plan: EpochPlan) -> Choose:
         """What chooses the epoch that has begun from its sampler's whole sequence."""
-        return lambda sequence: self._choose(sequence, plan, np.empty(0, np.int64))
+        return lambda sequence: self._choose(sequence, plan, _NOTHING)
 
     def begin(self, source: Source, plan: EpochPlan | None, look_ahead: int) -> MemoryEpoch:
         """The pass over `source`, whose loader asks for chosen samples only.
@@ -215,8 +214,16 @@ class MemorySifter:
         """An optimizer has stepped: this epoch is one of training."""
         self._trained_here = True
 
-    def settle_epoch(self, *, complete: bool) -> None:
-        """The script has come to the end of an epoch, or left it before."""
+    def end_epoch(self, *, complete: bool, at_end: bool) -> None:
+        """The script has come to the end of an epoch, or left it before.
+
+        A collective at the end, where there are several ranks: all come to it. One of them alone
+        may look at a batch before they all begin the next epoch.
+
+        Args:
+            complete: all that was planned was given.
+            at_end: the script asked for more, and there was none.
+        """
         if not self._trained_here:
             return  # only a look at a batch: the epoch is still to come
         self._settled_steps = self.steps
@@ -224,6 +231,10 @@ class MemorySifter:
         if complete:
             self._count_classes()
         self._offered, self._taken = _NOTHING, _NOTHING
+        # A share that the job chooses is made known as an epoch begins; and where batches were
+        # fetched ahead, the last losses are still to come.
+        if at_end and world_size() > 1 and not self.config.auto and not self.behind:
+            self._settle()
 
     # -- a training step -----------------------------------------------------------------------
 
@@ -264,7 +275,7 @@ class MemorySifter:
         over = self._at_start is None or (
             self._trained_here and self._to_come <= 0 and not self.behind
         )
-        given = np.concatenate(self._given) if over and self._given else np.empty(0, np.int64)
+        given = np.concatenate(self._given) if over and self._given else _NOTHING
         return {
             "over": over,
             "memory": self._memory.state_dict(),
@@ -310,6 +321,15 @@ class MemorySifter:
         self.steps = self._settled_steps = int(state["steps"])
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        self._flush()
+        given = np.concatenate(self._given) if self._given else _NOTHING
+        self._choice.settle(self._memory, given, self._shown)
+        self._learn_regime(len(given))
+        self._settled_steps = self.steps
+        self._whole, self._given, self._trained_here = _NOTHING, [], False
+        self._at_start = self._choice.state_dict()
 
     def _learn_regime(self, given: int) -> None:
         """How far the job has come: what its rule of preference depends on."""

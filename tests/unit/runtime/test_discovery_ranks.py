@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -117,7 +118,23 @@ def test_ranks_stay_in_step(
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == expected
 
 
-def train(rank: int, folder: str, source: str, loss: Callable[..., Tensor], breaks: bool) -> None:
+@pytest.mark.parametrize("source", ["memory", "batch"])
+def test_one_rank_alone_may_look_at_a_batch_between_epochs(source: str, tmp_path: Path) -> None:
+    """As scripts do that log a picture of their data on the first rank."""
+    mp.spawn(train, args=(str(tmp_path), source, plain, False, True), nprocs=2)
+
+    told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert told == [{"batches": [20, 20, 20], "tier": source}] * 2
+
+
+def train(
+    rank: int,
+    folder: str,
+    source: str,
+    loss: Callable[..., Tensor],
+    breaks: bool,
+    looks: bool = False,
+) -> None:
     join_group(rank, folder)
     report = JobReport(None, 0.5)
     config = SiftConfig(keep=0.5, source=source)
@@ -137,5 +154,8 @@ def train(rank: int, folder: str, source: str, loss: Callable[..., Tensor], brea
             optimizer.step()
             count += 1
         given.append(count)
+        if looks and rank == 0:
+            next(iter(batches))
+        dist.barrier()
     Path(folder, f"{rank}.json").write_text(json.dumps({"batches": given, "tier": report.tier}))
     leave_group()
