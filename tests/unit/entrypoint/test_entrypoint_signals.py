@@ -144,12 +144,12 @@ def test_a_process_that_outlives_the_script_neither_hangs_the_job_nor_survives_i
 
 @NEEDS_PROC
 def test_a_job_that_is_held_back_itself_ends_what_outlives_its_script(job: JobTree) -> None:
-    # Each look at its children takes it as long as all of their time together.
+    # Each look at its children takes it longer than all that they have left.
     job.program = [
         "-c",
         "import time; from sift_entrypoint import child, train\n"
-        "child._AFTERLIFE, look = 0.01, child._children\n"
-        "child._children = lambda: time.sleep(0.05) or look()\n"
+        "child._AFTERLIFE, reap = 0.01, child._reap\n"
+        "child._reap = lambda pid: time.sleep(0.05) or reap(pid)\n"
         "raise SystemExit(train.main())",
     ]
     job.script(
