@@ -20,7 +20,7 @@ class LossHistory:
     """The last `length` finite losses, and where a new loss stands among them."""
 
     def __init__(self, length: int) -> None:
-        self._losses = torch.empty(length, dtype=torch.float64)
+        self._losses = torch.empty(length, dtype=torch.float64, device="cpu")
         self._count = 0
         self._next = 0
 
@@ -31,7 +31,7 @@ class LossHistory:
         """Remember losses of shape (n,); the oldest are forgotten."""
         length = len(self._losses)
         recent = losses.to(torch.float64)[-length:]
-        places = (self._next + torch.arange(len(recent))) % length
+        places = (self._next + torch.arange(len(recent), device="cpu")) % length
         self._losses[places] = recent
         self._next = (self._next + len(recent)) % length
         self._count = min(length, self._count + len(recent))
@@ -39,7 +39,7 @@ class LossHistory:
     def percentiles(self, losses: Tensor) -> Tensor:
         """The share of remembered losses below each of (n,) losses, 0 to 1, ties counted half."""
         if self._count == 0:
-            return torch.ones(len(losses), dtype=torch.float64)
+            return torch.ones(len(losses), dtype=torch.float64, device="cpu")
         known = self.losses.sort().values
         wanted = losses.to(torch.float64)
         below = torch.searchsorted(known, wanted, right=False)
@@ -84,7 +84,7 @@ class _Seeded:
 
     def __init__(self, history_length: int, seed: int) -> None:
         self.history = LossHistory(history_length)
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator("cpu").manual_seed(seed)
 
     def settle(self, visits: float) -> None:
         """Nothing that this rule would go by."""
@@ -97,7 +97,8 @@ class _Seeded:
         self._generator.set_state(state["generator"].cpu())
 
     def _draws(self, count: int) -> Tensor:
-        return torch.rand(count, generator=self._generator, dtype=torch.float64)
+        # On the generator's device, not on the one that a script has made the default.
+        return torch.rand(count, generator=self._generator, dtype=torch.float64, device="cpu")
 
 
 class _Ranked(_Seeded):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NAME = "gloo"
+_FIELDS = ("Name", "State", "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 _SECONDS_BETWEEN_LOOKS = 0.01
 _MOST_SECONDS = 5.0
 
@@ -24,7 +25,7 @@ class Thread(NamedTuple):
 
     name: str
     asleep: bool
-    switches: tuple[str, str]
+    switches: tuple[str, ...]
     """How often it has left its core, by itself and not."""
 
 
@@ -64,10 +65,11 @@ def _native_threads() -> Threads:
         if task in of_python:
             continue
         try:
-            lines = status.read_text().splitlines()
+            lines = status.read_text(errors="replace").splitlines()
         except OSError:  # it has ended
             continue
         fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-        switches = fields["voluntary_ctxt_switches"], fields["nonvoluntary_ctxt_switches"]
-        threads[task] = Thread(fields["Name"], fields["State"].startswith("S"), switches)
+        # Kernels of sandboxes may leave lines out.
+        name, state, *switches = (fields.get(each, "") for each in _FIELDS)
+        threads[task] = Thread(name, state.startswith("S"), tuple(switches))
     return threads

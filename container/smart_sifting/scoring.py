@@ -76,7 +76,7 @@ class EvenScorer:
     def __call__(
         self, transformed: Any, original: Any, samples: int, *, at_once: bool = False
     ) -> Scores:
-        equal = torch.zeros(samples, dtype=torch.float64)
+        equal = torch.zeros(samples, dtype=torch.float64, device="cpu")
         return Scores(equal, integer_labels(transformed, samples))
 
 

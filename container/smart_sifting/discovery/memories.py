@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from smart_sifting.job_report import JobReport
 
+_LIGHTNING = ("lightning.pytorch.loops", "pytorch_lightning.loops")
 CHANGED = "the script's steps have changed, and their losses cannot be read any longer"
 
 
@@ -54,7 +57,7 @@ class Memories:
             readable: the losses of the loader's steps can be read; else all is visited evenly.
         """
         reads = readable and self._config.keep < 1
-        config = self._config if reads else self.fixed()
+        config = self._chosen_share() if reads else self.fixed()
         losses = watch.losses if reads else None
         trained = watch.look_ahead.trained_batches() or TrainedBatches()
         sifter = self._sifter(loader, config, losses, trained)
@@ -88,6 +91,14 @@ class Memories:
             watch.mixed = True
             if isinstance(watch.sifter, MemorySifter):
                 self._read_no_more(watch.sifter, MIXED)
+
+    def _chosen_share(self) -> SiftConfig:
+        """As it was asked for. Lightning works out once, from the first epoch's length, when it
+        validates: in shorter epochs it never would."""
+        if not self._config.auto or not _within(_LIGHTNING):
+            return self._config
+        self._report.note("keep auto: 100%, for Lightning counts on epochs of one length")
+        return replace(self._config, keep=1.0)
 
     def fixed(self) -> SiftConfig:
         """What was asked for, where no memory tells what can be spared."""
@@ -147,3 +158,13 @@ class Memories:
             reason = f"every sample equally often from now on: {why}"
             self._report.note(reason)
             self._report.settle("batch", reason)
+
+
+def _within(modules: tuple[str, ...]) -> bool:
+    """Whether code of one of these modules, or of one below them, is running now."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith(modules):
+            return True
+        frame = frame.f_back
+    return False

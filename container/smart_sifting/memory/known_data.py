@@ -28,9 +28,14 @@ class KnownData:
         idle = [
             (known(), called, sifter) for known, called, sifter in self._known if not sifter.busy
         ]
-        own = (sifter for known, _, sifter in idle if known is dataset)
-        inherited = (sifter for known, called, sifter in idle if known is None and called == name)
-        return next(own, None) or next(inherited, None)
+        for known, _, sifter in idle:
+            if known is dataset:
+                return sifter
+        for known, called, sifter in idle:
+            if known is None and called == name:
+                sifter.forget_classes()  # a fold has another's samples in the same places
+                return sifter
+        return None
 
     def remember(self, dataset: Any, name: str, sifter: MemorySifter) -> None:
         """From now on this sifter is that data set's, and of no other."""

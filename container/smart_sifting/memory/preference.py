@@ -45,6 +45,7 @@ def visit_rates(
     classes: NDArray[np.uint16] | None = None,
     class_floor: float = 0.0,
     keep: float = 1.0,
+    shows: NDArray[Any] | None = None,
 ) -> NDArray[np.float32]:
     """Rates of visits relative to each other; their mean is 1.
 
@@ -61,12 +62,14 @@ def visit_rates(
         first_mean: mean loss of the first epoch; None where it is not known.
         classes: (n,) classes, NO_CLASS where it is not known; None: known of none.
         class_floor: 0 to 1. The least of a class, as a part of an equal share of the visits; a
-            class that has fewer samples is visited whole. Others give way, in proportion.
-        keep: the share of the samples that an epoch visits, more than 0.
+            class that is shown less often is visited whole. Others give way, in proportion.
+        keep: the share of what is shown that an epoch visits, more than 0.
+        shows: (n,) how often the sampler shows each; None: all alike. A class counts as often as
+            it is shown, so that a sampler's weights survive.
     """
     rates = _looked_up(scores, strength, first_mean)
     if classes is not None and class_floor > 0:
-        _lift(rates, classes, class_floor, keep)
+        _lift(rates, classes, class_floor, keep, shows)
     return rates
 
 
@@ -109,8 +112,9 @@ def _relative(
 
 
 def _spreads(losses: NDArray[np.floating], peak: float) -> NDArray[np.floating]:
-    q = np.exp2(-np.maximum(losses, 0) / peak)
-    spreads: NDArray[np.floating] = np.sqrt(q * (1 - q))
+    with np.errstate(under="ignore"):  # a script may ask numpy to raise
+        q = np.exp2(-np.maximum(losses, 0) / peak)
+        spreads: NDArray[np.floating] = np.sqrt(q * (1 - q))
     return spreads
 
 
@@ -154,25 +158,39 @@ def _median(values: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
 
 
 def _lift(
-    rates: NDArray[np.float32], classes: NDArray[np.uint16], class_floor: float, keep: float
+    rates: NDArray[np.float32],
+    classes: NDArray[np.uint16],
+    class_floor: float,
+    keep: float,
+    shows: NDArray[Any] | None,
 ) -> None:
-    """Scales the rates of each class so that none is below its least, and the mean of all is 1."""
+    """Scales the rates of each class so that none is visited less than its least, and the mean of
+    all stays. Those whose class is not known take part in nothing."""
     counts, sums = np.zeros(len(_VALUES)), np.zeros(len(_VALUES))
     for part in _parts(len(rates)):
-        counts += np.bincount(classes[part], minlength=len(counts))
-        sums += np.bincount(classes[part], weights=rates[part], minlength=len(sums))
-    # Those whose class is not known yet have the mean rate and take part in nothing.
-    known = np.where(np.arange(len(counts)) == NO_CLASS, 0.0, counts)
-    all_of_it = known / keep
-    share = class_floor * known.sum() / max(1, np.count_nonzero(known))
-    least = np.minimum(all_of_it, share)
-    factors = _factors(sums, least).astype(np.float32)
-    # Within a class that is visited whole there is nothing to prefer.
-    whole = (least > 0) & (least == all_of_it)
+        each = np.ones(len(rates[part])) if shows is None else shows[part]
+        counts += np.bincount(classes[part], weights=each, minlength=len(counts))
+        sums += np.bincount(classes[part], weights=each * rates[part], minlength=len(sums))
+    counts[NO_CLASS] = sums[NO_CLASS] = 0.0
+    if not sums.any():
+        return
+    always = sums.sum() / counts.sum() / keep  # the rate of what is visited whenever it is shown
+    share = class_floor * sums.sum() / np.count_nonzero(counts)
+    least = np.minimum(counts * always, share)
+    factors = _factors(sums, least)
+    # No sample can be visited more often than it is shown: what is over would be lost to a class
+    # that has no more than its least. Its samples move together as far as that takes.
+    means = np.divide(factors * sums, counts, out=np.ones_like(sums), where=counts > 0)
+    over = factors * float(rates.max()) - means
+    held = (least > 0) & (factors * sums <= least * (1 + 1e-9)) & (means + over > always)
+    kept = np.ones(len(sums))
+    kept[held] = np.maximum(always - means[held], 0) / over[held]
     for part in _parts(len(rates)):
         of_each = classes[part]
         rates[part] *= factors.take(of_each, mode="clip")
-        rates[part][whole.take(of_each, mode="clip")] = 1 / keep
+        if (tight := held.take(of_each, mode="clip")).any():
+            mean = means[of_each[tight]]
+            rates[part][tight] = mean + (rates[part][tight] - mean) * kept[of_each[tight]]
 
 
 def _factors(sums: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -182,15 +200,17 @@ def _factors(sums: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[n
     # Giving way may push another class below its least; rounding does not count.
     while (low := ~lifted & (sums * factors < least * (1 - 1e-9))).any():
         lifted |= low
-        left = sums.sum() - least[lifted].sum()
-        factors[~lifted] = left / sums[~lifted].sum()
         factors[lifted] = least[lifted] / sums[lifted]
+        if (rest := sums[~lifted].sum()) > 0:
+            factors[~lifted & (sums > 0)] = (sums.sum() - least[lifted].sum()) / rest
     return factors
 
 
 def _bit_patterns(scores: NDArray[np.floating]) -> Iterator[tuple[slice, NDArray[Any]]]:
     for part in _parts(len(scores)):
-        yield part, scores[part].astype(np.float16).view(np.uint16)
+        with np.errstate(under="ignore", over="ignore"):  # a script may ask numpy to raise
+            bits = scores[part].astype(np.float16).view(np.uint16)
+        yield part, bits
 
 
 def _parts(samples: int) -> Iterator[slice]:

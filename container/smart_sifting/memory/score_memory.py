@@ -116,7 +116,8 @@ class ScoreMemory:
         """
         # Adding 0 turns the -0 that a perfect prediction costs into 0: one loss, one bit pattern.
         clipped = np.clip(losses, -_LARGEST_LOSS, _LARGEST_LOSS) + 0.0
-        self._fresh[indices] = np.where(np.isfinite(losses), clipped, np.inf)
+        with np.errstate(under="ignore"):  # a script may ask numpy to raise
+            self._fresh[indices] = np.where(np.isfinite(losses), clipped, np.inf)
         if classes is not None:
             known = (classes >= 0) & (classes < NO_CLASS)
             self._class[indices] = np.where(known, classes, NO_CLASS)
@@ -149,6 +150,12 @@ class ScoreMemory:
         self._fresh = _resized(self._fresh, samples, np.nan)
         self._credit = _resized(self._credit, samples, 0)
         self._class = _resized(self._class, samples, NO_CLASS)
+        self._all_classes = False
+
+    def forget_classes(self) -> None:
+        """Samples may be of other classes than before."""
+        self._class.fill(NO_CLASS)
+        self._all_classes = False
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything, as tensors."""

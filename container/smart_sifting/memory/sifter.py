@@ -24,7 +24,7 @@ from smart_sifting.memory.source import Indices, Source
 from smart_sifting.memory.step_losses import StepLosses
 from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.meter import Meter
-from smart_sifting.ranks import world_size
+from smart_sifting.ranks import lowest_of_all_ranks, world_size
 from smart_sifting.sift_config.job_config import VISITS_AUTO, SiftConfig
 
 Integers = NDArray[np.integer]
@@ -91,7 +91,7 @@ class MemorySifter:
         # restored sampler does not give again; how many are still to come.
         self._whole = _NOTHING
         self._behind = self._to_come = 0
-        self._asks_classes = True
+        self._asks_classes = self._classes_due = True
         # Of the running epoch: what the sampler offers, and what is given of it.
         self._offered: Integers = _NOTHING
         self._taken: Integers = _NOTHING
@@ -157,8 +157,8 @@ class MemorySifter:
         if samples != len(self._memory):
             self._memory.grow(samples)
         # Classes do not change: once all are known, or there are none, there is nothing to ask.
-        first = self._memory.untouched
-        self._asks_classes = first or not (self._memory.classes is None or self._memory.all_classes)
+        some = self._memory.classes is not None and not self._memory.all_classes
+        self._asks_classes = some or self._classes_due
         self._given, self._shown, self._trained_here = [], shown, False
 
     def chooser(self, plan: EpochPlan) -> Choose:
@@ -227,7 +227,7 @@ class MemorySifter:
         if not self._trained_here:
             return  # only a look at a batch: the epoch is still to come
         self._settled_steps = self.steps
-        self._at_start = None
+        self._at_start, self._classes_due = None, False
         if complete:
             self._count_classes()
         self._offered, self._taken = _NOTHING, _NOTHING
@@ -263,6 +263,12 @@ class MemorySifter:
         if self.losses is not None:
             self.losses.stop()
         self.losses, self._waiting, self._misses = None, [], 0
+
+    def forget_classes(self) -> None:
+        """Other samples may have taken the places of those that it knows."""
+        self._flush()
+        self._memory.forget_classes()
+        self._classes_due = True
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -338,10 +344,17 @@ class MemorySifter:
             scores = self._memory.scores
             known = scores[np.isfinite(scores)]
             self._first_mean = float(known.mean()) if len(known) else None
-        if self.config.auto and self.losses is not None and self._visits >= VISITS_AUTO:
+        if self.config.auto:
             # Down only: a share that follows every wave of the losses is no plan.
-            share = round(affordable_share(self._memory.scores), 2)
-            self.keep = max(self.config.keep, min(self.keep, share))
+            self.keep = max(self.config.keep, min(self.keep, self._affordable()))
+
+    def _affordable(self) -> float:
+        """The share that all ranks can do with: their epochs have to be of one length."""
+        percent = 100
+        if self.losses is not None and self._visits >= VISITS_AUTO:
+            percent = round(100 * affordable_share(self._memory.scores))
+        (least,) = lowest_of_all_ranks([-percent])
+        return -least / 100
 
     def _choose(self, sequence: Indices, plan: EpochPlan, whole: Indices) -> Indices:
         """Those of a sequence that are given after `whole`, of which the delay's come untouched.
@@ -360,16 +373,18 @@ class MemorySifter:
         delayed = sequence[: max(0, max(plan.delayed_samples, len(self._whole)) - behind)]
         whole = np.concatenate([whole, delayed])
         rest = sequence[len(delayed) :]
+        quota = max(0, plan.kept - behind - len(delayed))
+        shown = np.concatenate([whole, rest])
         chosen = self._choice.choose(
             self._memory,
             rest,
-            max(0, plan.kept - behind - len(delayed)),
-            preference=self._preference(),
+            quota,
+            preference=self._preference(shown, len(whole) + quota),
             whole=whole if len(whole) else None,
         )
         if self._asks_classes or self._memory.classes is not None:
             kind = np.int32 if len(self._memory) < 2**31 else np.int64
-            self._offered = np.concatenate([whole, rest]).astype(kind)
+            self._offered = shown.astype(kind)
             self._taken = np.concatenate([whole, chosen]).astype(kind)
         return np.concatenate([delayed, chosen])
 
@@ -381,7 +396,8 @@ class MemorySifter:
             seen, kept = (np.bincount(classes[each]) for each in (self._offered, self._taken))
             self.meter.count_classes(seen.tolist(), kept.tolist())
 
-    def _preference(self) -> Numbers | None:
+    def _preference(self, shown: Indices, visits: int) -> Numbers | None:
+        """The rates of an epoch that shows such samples and visits so many of them."""
         if self.losses is None:
             return None
         strength = strength_after(self._visits)
@@ -397,7 +413,9 @@ class MemorySifter:
             first_mean=self._first_mean,
             classes=classes,
             class_floor=self.config.class_floor,
-            keep=self.keep,
+            keep=min(1.0, max(1, visits) / max(1, len(shown))),
+            # An index below 0 is refused by whoever chooses.
+            shows=np.bincount(np.maximum(shown, 0), minlength=len(self._memory)),
         )
 
     def _flush(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -23,6 +24,8 @@ from smart_sifting.memory.loss_nodes import LossKind, kind_named, kind_of
 
 # How many nodes below the root are looked at: a loss is made near the end of a step.
 NODES_SEARCHED = 128
+# And how many from a loss on down for the labels that it was made with.
+NODES_NEAR = 16
 
 Path = tuple[int, ...]
 
@@ -136,10 +139,10 @@ class StepLosses:
 
     def classes(self, root: Tensor, rows: int) -> Tensor | None:
         """The (rows,) integer class labels of a step, on the loss's device; None without such."""
-        for node in self._nodes(root) or ():
+        for node in chain.from_iterable(map(_near, self._nodes(root) or ())):
             target = getattr(node, "_saved_target", None)
-            if isinstance(target, Tensor) and target.shape == (rows,) and not target.is_complex():
-                return None if target.is_floating_point() else target.detach()
+            if isinstance(target, Tensor) and target.shape == (rows,) and _integral(target):
+                return target.detach()
         return None
 
     def weigh(self, root: Tensor, weights: Tensor) -> bool:
@@ -288,6 +291,20 @@ def _follow(node: Any, path: Path) -> Any | None:
             return None
         node = below[i][0]
     return node
+
+
+def _near(node: Any) -> Iterator[Any]:
+    """A term's node and those nearest below it: a loss may be put together of several kernels."""
+    waiting = deque([node])
+    for _ in range(NODES_NEAR):
+        if not waiting:
+            return
+        yield (near := waiting.popleft())
+        waiting += [below for below, _ in near.next_functions if below is not None]
+
+
+def _integral(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex())
 
 
 def _rows_of(elements: Elements, rows: int, batch_first: bool) -> Tensor | None:

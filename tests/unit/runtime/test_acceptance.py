@@ -24,6 +24,14 @@ def test_a_percentile_is_the_share_of_the_history_below_with_ties_counted_half()
     assert history.percentiles(losses).tolist() == [0.0, 0.125, 0.5, 0.75, 0.875, 1.0]
 
 
+@pytest.mark.parametrize("rule", ["quota", "probabilistic"])
+def test_what_a_script_has_made_the_default_device_is_not_asked(rule):
+    with torch.device("meta"):
+        chosen = acceptance(rule, 0.5, 10, 0)
+        kept = chosen.choose(torch.tensor([1.0, 2.0, 3.0, 4.0], device="cpu"), 2, None)
+    assert len(kept) == 2
+
+
 def test_before_any_loss_everything_is_hard():
     assert LossHistory(10).percentiles(tensor([1.0, -3.0])).tolist() == [1.0, 1.0]
 

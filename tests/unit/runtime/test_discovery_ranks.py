@@ -159,3 +159,39 @@ def train(
         dist.barrier()
     Path(folder, f"{rank}.json").write_text(json.dumps({"batches": given, "tier": report.tier}))
     leave_group()
+
+
+def test_ranks_with_data_of_their_own_go_down_to_one_share(tmp_path: Path) -> None:
+    """By itself, the rank whose labels are right would do with less than the other."""
+    mp.spawn(choose_a_share, args=(str(tmp_path),), nprocs=2)
+
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert first[:4] == [40] * 4
+    assert first[4] < 40
+
+
+def choose_a_share(rank: int, folder: str) -> None:
+    join_group(rank, folder)
+    report = JobReport(None, 0.3)
+    config = SiftConfig(keep=0.3, auto=True)
+    patch(lambda plain_length: Discoverer(config, report, plain_length))
+    generator = torch.Generator().manual_seed(rank)
+    x = torch.randn(640, 8, generator=generator)
+    y = x[:, :4].argmax(1)
+    if rank == 1:
+        y[:128] = torch.randint(0, 4, (128,), generator=generator)
+    torch.manual_seed(0)
+    model = DistributedDataParallel(nn.Linear(8, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    batches = DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True)
+    given = []
+    for _ in range(6):
+        given.append(0)
+        for inputs, labels in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), labels).backward()
+            optimizer.step()
+            given[-1] += 1
+    Path(folder, f"{rank}.json").write_text(json.dumps(given))
+    leave_group()

@@ -150,6 +150,50 @@ def test_the_classes_seen_and_kept_are_counted_once_all_are_known(
     assert sum(kept for _, kept in report.meter.classes.values()) == epochs * 480
 
 
+@pytest.mark.parametrize("kind", ["label smoothing", "own mean", "class weights"])
+def test_classes_are_known_however_a_loss_is_put_together(
+    kind: str, discover: Callable[..., JobReport]
+) -> None:
+    report = discover(source="memory")
+    fit(loader(), VERIFIED[kind], epochs=12)
+    assert sorted(report.meter.classes) == [0, 1, 2, 3]
+
+
+def test_a_fold_does_not_inherit_the_classes_of_the_fold_before(
+    discover: Callable[..., JobReport],
+) -> None:
+    report = discover(source="memory")
+    model = net()
+
+    def fold(turned: int) -> dict[int, list[int]]:
+        """Of classes that are all others; made anew in the place of the one before."""
+        whole = Counting()
+        whole.x = whole.x.roll(turned, dims=1)
+        report.meter.classes.clear()
+        train(DataLoader(whole, batch_size=BATCH, shuffle=True), epochs=12, model=model)
+        counts = Counter(int(row[:CLASSES].argmax()) for row in whole.x)
+        epochs = report.meter.classes[0][0] // counts[0]
+        seen = {label: seen for label, (seen, _) in report.meter.classes.items()}
+        assert seen == {label: epochs * counts[label] for label in range(CLASSES)}
+        return seen
+
+    assert fold(0) != fold(1)
+
+
+def test_under_lightning_a_job_that_chooses_its_share_keeps_all(
+    discover: Callable[..., JobReport],
+) -> None:
+    """Its epochs would end before it validates."""
+    report = discover(keep=0.3, auto=True, source="auto")
+    loops = {"__name__": "pytorch_lightning.loops.fit_loop", "train": train}
+    exec("def run(batches): return train(batches, epochs=7)", loops)
+
+    seen = loops["run"](DataLoader(Counting(), batch_size=BATCH, shuffle=True))
+
+    assert [len(each) for each in seen] == [SAMPLES] * 7
+    assert "keep auto: 100%, for Lightning counts on epochs of one length" in report.notes
+
+
 class Uneven(Counting):
     """One sample in 40 is of the class 3, which is easy to tell."""
 

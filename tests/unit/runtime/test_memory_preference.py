@@ -95,13 +95,13 @@ def test_no_class_falls_below_a_part_of_an_equal_share_and_the_others_give_way()
     scores = np.repeat(np.float32([0.0, 0.1, 1.0]), 30)
     classes = np.repeat(np.array([2, 60000, NO_CLASS], np.uint16), 30)
     plain = visit_rates(scores, strength=0.8, first_mean=2.0)
-    # Of 60 samples the class is known, one of two.
+    # Of 60 samples the class is known, one of two: 36 in all is what they have together.
     lifted = visit_rates(
         scores, strength=0.8, first_mean=2.0, classes=classes, class_floor=0.4, keep=0.5
     )
     assert plain[0] == pytest.approx(0.2)
-    assert lifted[0] == pytest.approx(0.4)
-    assert (lifted[30:] / plain[30:]).tolist() == pytest.approx([78 / 84] * 60)
+    assert plain[:60].sum() == pytest.approx(36, rel=1e-3)
+    assert lifted[::30].tolist() == pytest.approx([7.2 / 30, 28.8 / 30, plain[60]], rel=1e-3)
     assert lifted.mean() == pytest.approx(1, abs=1e-6)
 
 
@@ -121,8 +121,72 @@ def test_a_class_with_few_samples_is_visited_whole_whatever_their_losses():
     rates = visit_rates(
         scores, strength=0.8, first_mean=2.0, classes=classes, class_floor=0.5, keep=0.25
     )
-    assert rates[:2].tolist() == [4.0, 4.0]
+    assert rates[:2].tolist() == pytest.approx([4.0, 4.0])
     assert rates[2:].tolist() == pytest.approx([92 / 98] * 98)
+
+
+def test_a_class_counts_as_often_as_its_samples_are_shown():
+    """A sampler that balances two classes leaves nothing to lift, whatever the data's own sizes."""
+    classes = np.array([1] * 10 + [0] * 90, np.uint16)
+    shows = np.array([9] * 10 + [1] * 90)
+    rates = visit_rates(
+        np.ones(100),
+        strength=0.0,
+        first_mean=1.0,
+        classes=classes,
+        class_floor=0.5,
+        keep=0.5,
+        shows=shows,
+    )
+    assert rates.tolist() == pytest.approx([1.0] * 100)
+
+
+def test_samples_that_are_not_shown_or_not_known_take_part_in_nothing():
+    classes = np.array([1] * 2 + [0] * 38 + [NO_CLASS] * 60, np.uint16)
+    rates = visit_rates(
+        np.ones(100),
+        strength=0.0,
+        first_mean=1.0,
+        classes=classes,
+        class_floor=0.5,
+        keep=0.25,
+        shows=np.array([1] * 40 + [0] * 60),
+    )
+    assert rates.tolist() == pytest.approx([4.0] * 2 + [32 / 38] * 38 + [1.0] * 60)
+
+
+@pytest.mark.parametrize("few", [50, 51, 60, 80, 100])
+def test_a_small_class_gets_its_least_though_no_sample_comes_twice(few: int):
+    """The preferred half of it alone would be over one visit, and what is over be lost."""
+    sizes = [few, *[(2000 - few) // 9] * 9]
+    classes = np.repeat(np.arange(10, dtype=np.uint16), sizes)
+    scores = np.where(np.arange(len(classes)) % 2, 0.5, 8.0)
+    rates = visit_rates(
+        scores, strength=0.8, first_mean=1.0, classes=classes, class_floor=0.5, keep=0.5
+    )
+    visits = np.minimum(rates * 0.5, 1)
+    assert visits[:few].sum() == pytest.approx(50, abs=0.5)
+
+
+def test_with_equal_shares_for_all_classes_nothing_is_left_for_the_others():
+    draws = np.random.default_rng(0)
+    classes = draws.integers(0, 10, 1000).astype(np.uint16)
+    rates = visit_rates(
+        draws.gamma(1, 1, 1000),
+        strength=0.8,
+        first_mean=1.0,
+        classes=classes,
+        class_floor=1.0,
+        keep=0.1,
+    )
+    of_each = np.bincount(classes, weights=rates)
+    assert of_each.tolist() == pytest.approx([100.0] * 10, rel=1e-3)
+
+
+def test_a_script_may_ask_numpy_to_raise():
+    with np.errstate(all="raise"):
+        rates = visit_rates(np.array([1e-30, 1e4, 1.0]), strength=0.8, first_mean=1e-3)
+    assert np.isfinite(rates).all()
 
 
 def test_classes_of_one_size_are_as_frequent_as_before_where_nothing_is_preferred():

@@ -103,6 +103,26 @@ def test_eight_bytes_are_kept_of_a_sample():
     assert stored == 8000 == 1000 * ScoreMemory.bytes_per_sample
 
 
+def test_the_classes_of_new_samples_are_asked_for():
+    memory = ScoreMemory(2)
+    memory.record(np.arange(2), np.ones(2), np.array([0, 1]))
+    assert memory.all_classes
+    memory.grow(3)
+    assert not memory.all_classes
+    memory.record(np.array([2]), np.ones(1), np.array([1]))
+    assert memory.all_classes
+    memory.forget_classes()
+    assert memory.classes is None
+    assert not memory.all_classes
+
+
+def test_a_script_may_ask_numpy_to_raise():
+    memory = ScoreMemory(2)
+    with np.errstate(all="raise"):
+        memory.record(np.arange(2), np.array([1e-30, 1e30]))
+    assert memory.fresh.tolist() == [0.0, 65504.0]
+
+
 def test_a_data_set_that_grows_has_unknown_samples_and_one_that_shrinks_forgets():
     memory = ScoreMemory(2)
     memory.record(np.array([0, 1]), np.array([1.0, 2.0]), np.array([3, 4]))
