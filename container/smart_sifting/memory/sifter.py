@@ -14,18 +14,17 @@ from torch import Tensor
 
 from smart_sifting.epoch_plan import EpochPlan, Shape, planned_epoch
 from smart_sifting.errors import UnsupportedDataFormatException
-from smart_sifting.memory.choice import EpochChoice, Numbers
+from smart_sifting.memory.choice import EpochChoice
 from smart_sifting.memory.epoch import MemoryEpoch
 from smart_sifting.memory.index_pass import Choose
-from smart_sifting.memory.preference import strength_after, visit_rates
-from smart_sifting.memory.score_memory import NO_CLASS, ScoreMemory
-from smart_sifting.memory.share import affordable_share
+from smart_sifting.memory.regime import Regime
+from smart_sifting.memory.score_memory import ScoreMemory
 from smart_sifting.memory.source import Indices, Source
 from smart_sifting.memory.step_losses import StepLosses
 from smart_sifting.memory.trained_batches import TrainedBatches
 from smart_sifting.meter import Meter
-from smart_sifting.ranks import lowest_of_all_ranks, world_size
-from smart_sifting.sift_config.job_config import VISITS_AUTO, SiftConfig
+from smart_sifting.ranks import world_size
+from smart_sifting.sift_config.job_config import SiftConfig
 
 Integers = NDArray[np.integer]
 
@@ -70,7 +69,6 @@ class MemorySifter:
         meter: Meter,
     ) -> None:
         self.config = config
-        self.keep = config.keep if not config.auto or losses is None else 1.0
         self.meter = meter
         self.losses = losses
         self.steps = 0
@@ -83,9 +81,7 @@ class MemorySifter:
         self._waiting: list[tuple[Indices, Tensor, Tensor | None]] = []
         self._given: list[Indices] = []
         self._shown = 0
-        # Visits of a sample so far, on average, and the mean loss of the first epoch's samples.
-        self._visits = 0.0
-        self._first_mean: float | None = None
+        self._regime = Regime(config, readable=losses is not None)
         self._trained_here = False
         # Of the running epoch: the samples that were given before anything was chosen; how many a
         # restored sampler does not give again; how many are still to come.
@@ -101,6 +97,11 @@ class MemorySifter:
         self._claimed_by: Callable[[], Pass | None] = _none
 
     kind = "memory"
+
+    @property
+    def keep(self) -> float:
+        """The share of the samples that the next epoch keeps."""
+        return self._regime.keep
 
     @property
     def busy(self) -> bool:
@@ -289,9 +290,7 @@ class MemorySifter:
             "given": torch.from_numpy(given.astype(_smallest(len(self._memory)))),
             "shown": self._shown,
             "whole": torch.from_numpy(self._whole[: 0 if over else None]),
-            "keep": self.keep,
-            "visits": self._visits,
-            "first_mean": self._first_mean,
+            **self._regime.state_dict(),
             "steps": self.steps if over else self._settled_steps,
             "losses": None if self.losses is None else self.losses.describe(),
             "trained": {
@@ -313,6 +312,8 @@ class MemorySifter:
         memory, choice = ScoreMemory(len(self._memory)), EpochChoice(self.config.seed)
         memory.load_state_dict(state["memory"])
         choice.load_state_dict(state["choice"])
+        regime = Regime(self.config, readable=self.losses is not None)
+        regime.load_state_dict(state)
         described = state["losses"]
         losses = None if described is None else StepLosses.from_description(described)
         trained = TrainedBatches(**state["trained"])
@@ -322,8 +323,7 @@ class MemorySifter:
         self._at_start = None if state["over"] else state["choice"]
         self._given = [state["given"].numpy().astype(np.int64)]
         self._shown, self._whole = int(state["shown"]), state["whole"].numpy()
-        self.keep = float(state["keep"])
-        self._visits, self._first_mean = state["visits"], state["first_mean"]
+        self._regime = regime
         self.steps = self._settled_steps = int(state["steps"])
 
     # -- inside --------------------------------------------------------------------------------
@@ -332,29 +332,11 @@ class MemorySifter:
         self._flush()
         given = np.concatenate(self._given) if self._given else _NOTHING
         self._choice.settle(self._memory, given, self._shown)
-        self._learn_regime(len(given))
+        visits = len(given) / max(1, self._shown)
+        self._regime.epoch_ended(self._memory, visits, readable=self.losses is not None)
         self._settled_steps = self.steps
         self._whole, self._given, self._trained_here = _NOTHING, [], False
         self._at_start = self._choice.state_dict()
-
-    def _learn_regime(self, given: int) -> None:
-        """How far the job has come: what its rule of preference depends on."""
-        self._visits += given / max(1, self._shown)
-        if self._first_mean is None:
-            scores = self._memory.scores
-            known = scores[np.isfinite(scores)]
-            self._first_mean = float(known.mean()) if len(known) else None
-        if self.config.auto:
-            # Down only: a share that follows every wave of the losses is no plan.
-            self.keep = max(self.config.keep, min(self.keep, self._affordable()))
-
-    def _affordable(self) -> float:
-        """The share that all ranks can do with: their epochs have to be of one length."""
-        percent = 100
-        if self.losses is not None and self._visits >= VISITS_AUTO:
-            percent = round(100 * affordable_share(self._memory.scores))
-        (least,) = lowest_of_all_ranks([-percent])
-        return -least / 100
 
     def _choose(self, sequence: Indices, plan: EpochPlan, whole: Indices) -> Indices:
         """Those of a sequence that are given after `whole`, of which the delay's come untouched.
@@ -375,11 +357,14 @@ class MemorySifter:
         rest = sequence[len(delayed) :]
         quota = max(0, plan.kept - behind - len(delayed))
         shown = np.concatenate([whole, rest])
+        rates = None
+        if self.losses is not None:
+            rates = self._regime.rates(self._memory, shown, len(whole) + quota)
         chosen = self._choice.choose(
             self._memory,
             rest,
             quota,
-            preference=self._preference(shown, len(whole) + quota),
+            preference=rates,
             whole=whole if len(whole) else None,
         )
         if self._asks_classes or self._memory.classes is not None:
@@ -395,28 +380,6 @@ class MemorySifter:
         if classes is not None and self._memory.all_classes and len(self._offered):
             seen, kept = (np.bincount(classes[each]) for each in (self._offered, self._taken))
             self.meter.count_classes(seen.tolist(), kept.tolist())
-
-    def _preference(self, shown: Indices, visits: int) -> Numbers | None:
-        """The rates of an epoch that shows such samples and visits so many of them."""
-        if self.losses is None:
-            return None
-        strength = strength_after(self._visits)
-        scores, classes = self._memory.scores, self._memory.classes
-        if strength == 0 and (classes is None or self.config.class_floor == 0):
-            return None
-        if classes is not None:
-            # A class may have become known within this epoch, before it was interrupted.
-            classes = np.where(np.isnan(scores), np.uint16(NO_CLASS), classes)
-        return visit_rates(
-            scores,
-            strength=strength,
-            first_mean=self._first_mean,
-            classes=classes,
-            class_floor=self.config.class_floor,
-            keep=min(1.0, max(1, visits) / max(1, len(shown))),
-            # An index below 0 is refused by whoever chooses.
-            shows=np.bincount(np.maximum(shown, 0), minlength=len(self._memory)),
-        )
 
     def _flush(self) -> None:
         """Take the losses from their device into the memory."""
