@@ -12,8 +12,9 @@ from torch.utils.data import RandomSampler
 
 from benchmarks.measure import Figure, Result, interleave
 from smart_sifting.memory.choice import EpochChoice
-from smart_sifting.memory.preference import strength_after, visit_rates
+from smart_sifting.memory.regime import Regime
 from smart_sifting.memory.score_memory import ScoreMemory
+from smart_sifting.sift_config.job_config import SiftConfig
 
 SAMPLES = 10_000_000
 CLASSES = 1000
@@ -37,6 +38,8 @@ class Planner:
             everything, draws.gamma(1, 1, samples), draws.integers(0, CLASSES, samples)
         )
         self.choice.settle(self.memory, self.chosen, samples)
+        self.regime = Regime(SiftConfig(keep=0.5), readable=True)
+        self.regime.epoch_ended(self.memory, 1.0, readable=True)
 
     def plan(self) -> float:
         """Processor seconds from the scores to the chosen samples."""
@@ -45,14 +48,7 @@ class Planner:
             self.memory,
             self.sequence,
             len(self.sequence) // 2,
-            preference=visit_rates(
-                self.memory.scores,
-                strength=strength_after(1),
-                first_mean=1.0,
-                classes=self.memory.classes,
-                class_floor=0.5,
-                keep=0.5,
-            ),
+            preference=self.regime.rates(self.memory, self.sequence, len(self.sequence) // 2),
         )
         return time.process_time() - start
 
