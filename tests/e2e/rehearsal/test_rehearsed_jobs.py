@@ -191,5 +191,7 @@ def test_a_line_can_be_read_while_the_job_runs(rehearsed):
     wait_until(lambda: rehearsed.log("live") == ["ready"], PATIENCE_SECONDS)
     state = "SecondaryStatus"
     wait_until(lambda: rehearsed.describe("live")[state] == "Training", PATIENCE_SECONDS)
+    assert rehearsed.log("live") == ["ready"]
+    assert rehearsed.describe("live")["TrainingJobStatus"] == "InProgress"
     rehearsed("sagemaker").stop_training_job(TrainingJobName="live")
     rehearsed.ended("live")

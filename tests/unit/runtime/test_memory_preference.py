@@ -128,31 +128,27 @@ def test_a_class_with_few_samples_is_visited_whole_whatever_their_losses():
 def test_a_class_counts_as_often_as_its_samples_are_shown():
     """A sampler that balances two classes leaves nothing to lift, whatever the data's own sizes."""
     classes = np.array([1] * 10 + [0] * 90, np.uint16)
-    shows = np.array([9] * 10 + [1] * 90)
-    rates = visit_rates(
-        np.ones(100),
-        strength=0.0,
-        first_mean=1.0,
-        classes=classes,
-        class_floor=0.5,
-        keep=0.5,
-        shows=shows,
-    )
+    rates = unpreferred_rates(classes, keep=0.5, shows=np.array([9] * 10 + [1] * 90))
     assert rates.tolist() == pytest.approx([1.0] * 100)
 
 
 def test_samples_that_are_not_shown_or_not_known_take_part_in_nothing():
     classes = np.array([1] * 2 + [0] * 38 + [NO_CLASS] * 60, np.uint16)
-    rates = visit_rates(
-        np.ones(100),
+    rates = unpreferred_rates(classes, keep=0.25, shows=np.array([1] * 40 + [0] * 60))
+    assert rates.tolist() == pytest.approx([4.0] * 2 + [32 / 38] * 38 + [1.0] * 60)
+
+
+def unpreferred_rates(classes: np.ndarray, keep: float, shows: np.ndarray) -> np.ndarray:
+    """What the floor of classes alone makes of samples that are all alike."""
+    return visit_rates(
+        np.ones(len(classes)),
         strength=0.0,
         first_mean=1.0,
         classes=classes,
         class_floor=0.5,
-        keep=0.25,
-        shows=np.array([1] * 40 + [0] * 60),
+        keep=keep,
+        shows=shows,
     )
-    assert rates.tolist() == pytest.approx([4.0] * 2 + [32 / 38] * 38 + [1.0] * 60)
 
 
 @pytest.mark.parametrize("few", [50, 51, 60, 80, 100])
